@@ -1,0 +1,138 @@
+"""The audit that most tools run: one DataLoader loop per model, then one DataLoader pass per model for its signals.
+
+It is the in-process yardstick of `speed.py` and `training.py`: plain torch, its default threads, eager optimiser, the loss read every
+step, accuracy on the held-out half after training, LiRA and RMIA scored with loops over records' moments in numpy.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What one yardstick audit took and found."""
+
+    training: float
+    signals: float
+    total: float
+    models: int
+    train_accuracy: float
+    test_accuracy: float
+
+
+def train_one(
+    make: Callable[[], nn.Module],
+    x: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    seed: int,
+) -> tuple[nn.Module, float]:
+    """Train one model the way most shadow-model tools do; return it and its last epoch's accuracy."""
+    torch.manual_seed(seed)
+    model = make()
+    loader = DataLoader(TensorDataset(x, y), batch_size=batch_size, shuffle=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+    criterion = nn.CrossEntropyLoss()
+    correct = 0
+    for _ in range(epochs):
+        model.train()
+        correct, total_loss = 0, 0.0
+        for inputs, labels in loader:
+            optimizer.zero_grad()
+            outputs = model(inputs)
+            loss = criterion(outputs, labels)
+            loss.backward()
+            optimizer.step()
+            total_loss += loss.item()
+            correct += outputs.argmax(dim=1).eq(labels).sum().item()
+        scheduler.step()
+    return model, correct / len(x)
+
+
+def logits_of(model: nn.Module, x: torch.Tensor, y: torch.Tensor, batch_size: int) -> np.ndarray:
+    """Ask a model about every record, batch by batch."""
+    model.eval()
+    answers = []
+    with torch.no_grad():
+        for inputs, _ in DataLoader(TensorDataset(x, y), batch_size=batch_size):
+            answers.append(model(inputs).numpy())
+    return np.concatenate(answers)
+
+
+def audit(
+    make: Callable[[], nn.Module],
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    models: int,
+    epochs: int,
+    batch_size: int = 64,
+    lr: float = 0.01,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    seed: int = 0,
+    threads: int = 2,
+) -> Yardstick:
+    """Train ``models`` models on random halves of the records and score the first against the others."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return _audit(make, x, y, models, epochs, batch_size, lr, momentum, weight_decay, seed)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _audit(make, x, y, models, epochs, batch_size, lr, momentum, weight_decay, seed) -> Yardstick:
+    start = time.perf_counter()
+    tx, ty = torch.from_numpy(x), torch.from_numpy(y)
+    random = np.random.default_rng(seed)
+    masks = np.stack([random.permutation(len(x)) < len(x) // 2 for _ in range(models)])
+    trained, seen, held = [], [], []
+    began = time.perf_counter()
+    for index in range(models):
+        rows = torch.from_numpy(np.flatnonzero(masks[index]))
+        model, accuracy = train_one(
+            make, tx[rows], ty[rows], epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum,
+            weight_decay=weight_decay, seed=seed + index,
+        )  # fmt: skip
+        trained.append(model)
+        seen.append(accuracy)
+    training = time.perf_counter() - began
+    began = time.perf_counter()
+    odds = np.empty((models, len(x)))
+    for index, model in enumerate(trained):
+        logits = logits_of(model, tx, ty, batch_size).astype(np.float64)
+        held.append((logits.argmax(axis=1) == y)[~masks[index]].mean())
+        own = np.take_along_axis(logits, y[:, None], axis=1)[:, 0]
+        np.put_along_axis(logits, y[:, None], -np.inf, axis=1)
+        top = logits.max(axis=1)
+        odds[index] = own - top - np.log(np.exp(logits - top[:, None]).sum(axis=1))
+    signals = time.perf_counter() - began
+    _score(odds, masks)
+    return Yardstick(
+        training, signals, time.perf_counter() - start, models, float(np.mean(seen)), float(np.mean(held))
+    )
+
+
+def _score(odds: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    scores = np.empty(odds.shape[1])
+    for record in range(odds.shape[1]):
+        inside, outside = odds[1:, record][masks[1:, record]], odds[1:, record][~masks[1:, record]]
+        member = -0.5 * ((odds[0, record] - inside.mean()) / (inside.std() + 1e-30)) ** 2 - np.log(inside.std() + 1e-30)
+        other = -0.5 * ((odds[0, record] - outside.mean()) / (outside.std() + 1e-30)) ** 2 - np.log(outside.std() + 1e-30)
+        scores[record] = member - other
+    return scores

@@ -1,0 +1,68 @@
+"""Vestige measures what a trained model gives away about the records it was trained on.
+
+    import vestige
+    log = vestige.audit(model, X_train, y_train, X_test, y_test)
+    log.report("report.html")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vestige.api import audit
+    from vestige.auditing.run import Audit
+    from vestige.backends.function import FunctionRecipe
+    from vestige.backends.sklearn import SklearnRecipe
+    from vestige.backends.torch import TorchRecipe
+    from vestige.config import AuditConfig
+    from vestige.datasets import load_dataset
+    from vestige.errors import VestigeError
+    from vestige.log import AuditLog
+    from vestige.records import Records
+    from vestige.target import Access, Outputs
+
+_PUBLIC = {
+    "Access": "vestige.target",
+    "Audit": "vestige.auditing.run",
+    "AuditConfig": "vestige.config",
+    "AuditLog": "vestige.log",
+    "FunctionRecipe": "vestige.backends.function",
+    "Outputs": "vestige.target",
+    "Records": "vestige.records",
+    "SklearnRecipe": "vestige.backends.sklearn",
+    "TorchRecipe": "vestige.backends.torch",
+    "VestigeError": "vestige.errors",
+    "audit": "vestige.api",
+    "load_dataset": "vestige.datasets",
+}
+
+__all__ = [
+    "Access",
+    "Audit",
+    "AuditConfig",
+    "AuditLog",
+    "FunctionRecipe",
+    "Outputs",
+    "Records",
+    "SklearnRecipe",
+    "TorchRecipe",
+    "VestigeError",
+    "audit",
+    "load_dataset",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("vestige")
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'vestige' has no attribute '{name}'")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

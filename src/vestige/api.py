@@ -1,0 +1,98 @@
+"""`vestige.audit`: one call for what most people have, a trained model and the records it was and was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vestige.config import AuditConfig
+from vestige.errors import DataError
+from vestige.log import AuditLog
+from vestige.progress import Progress, Silence
+from vestige.records import Records
+from vestige.target import Recipe
+
+
+def audit(
+    model: Any,
+    members_x: Any,
+    members_y: Any,
+    nonmembers_x: Any,
+    nonmembers_y: Any,
+    *,
+    recipe: Recipe | None = None,
+    attacks: str | Sequence[str | Mapping[str, Any]] = "standard",
+    access: str = "score",
+    shadow: int | None = None,
+    seed: int = 0,
+    fpr: Sequence[float] = (0.001, 0.01),
+    groups: Any = None,
+    store: str | Path | None = None,
+    executor: str = "inline",
+    progress: bool | Progress = True,
+) -> AuditLog:
+    """Audit a trained model and return the log.
+
+    ``model``: anything with predict_proba, decision_function or predict, a torch module, or a function from records to scores;
+    ``members_x, members_y``: the records it was trained on; ``nonmembers_x, nonmembers_y``: records from the same population that it
+    was not; ``recipe``: how models like it are trained (omitted for scikit-learn: a clone); ``attacks``: a battery's name or a list;
+    ``shadow``: how many shadow models (None: what the attacks need); ``groups``: for the members, then the non-members, which
+    person each row belongs to. Raises DataError, ModelError or UsageError in one sentence.
+    """
+    from vestige.auditing.inputs import Inputs
+    from vestige.auditing.run import Audit
+    from vestige.backends.coerce import as_target, default_recipe
+    from vestige.store import Store
+
+    records, members = _pool(members_x, members_y, nonmembers_x, nonmembers_y, groups)
+    config = AuditConfig.model_validate(
+        {
+            "name": type(model).__name__,
+            "seed": seed,
+            "store": None if store is None else str(store),
+            "shadow": {"count": shadow, "executor": executor},
+            "audit": {
+                "attacks": attacks if isinstance(attacks, str) else [a if isinstance(a, str) else dict(a) for a in attacks],
+                "access": access,
+                "fpr": list(fpr),
+            },
+        }
+    )
+    inputs = Inputs(
+        records=records,
+        recipe=recipe if recipe is not None or shadow == 0 else default_recipe(model),
+        target=as_target(model, task=records.task, classes=records.classes),
+        members=members,
+    )
+    run = Audit(inputs=inputs, config=config, store=Store.default(store))
+    if progress is True:
+        from vestige.console import watching
+
+        with watching() as watcher:
+            return run.run(watcher)
+    return run.run(Silence() if progress is False else progress)
+
+
+def _pool(
+    members_x: Any, members_y: Any, nonmembers_x: Any, nonmembers_y: Any, groups: Any
+) -> tuple[Records, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+    for name, x, y in (("members", members_x, members_y), ("non-members", nonmembers_x, nonmembers_y)):
+        if len(x) != len(y):
+            raise DataError(f"Expected one label per record, got {len(x)} {name} and {len(y)} labels.")
+        if not len(x):
+            raise DataError(f"Expected at least one record among the {name}, got none.")
+    if hasattr(members_x, "iloc") or hasattr(nonmembers_x, "iloc"):
+        import pandas as pd
+
+        x = pd.concat([pd.DataFrame(members_x), pd.DataFrame(nonmembers_x)], ignore_index=True)
+    else:
+        inside, outside = np.asarray(members_x), np.asarray(nonmembers_x)
+        if inside.shape[1:] != outside.shape[1:]:
+            raise DataError(f"Expected members and non-members of one shape, got {inside.shape[1:]} and {outside.shape[1:]}.")
+        x = np.concatenate([inside, outside])
+    y = np.concatenate([np.asarray(members_y), np.asarray(nonmembers_y)])
+    records = Records.build(x, y, groups=groups, name="arrays")
+    return records, np.arange(len(y)) < len(members_y)

@@ -1,0 +1,212 @@
+"""Attacks: look them up by name, expand a battery, and say what each one is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vestige.attacks.base import Attack, Needs
+from vestige.errors import UsageError
+from vestige.records import Task
+from vestige.registry import Registry, did_you_mean
+from vestige.signals import create as signal_of
+from vestige.target import Access
+
+__all__ = ["ATTACKS", "BATTERIES", "AttackFacts", "facts", "params_of", "resolve", "unfit"]
+
+ATTACKS = Registry(
+    "attacks",
+    {
+        "gap": "vestige.attacks.threshold:Gap",
+        "loss": "vestige.attacks.threshold:Loss",
+        "confidence": "vestige.attacks.threshold:Confidence",
+        "entropy": "vestige.attacks.threshold:Entropy",
+        "modified_entropy": "vestige.attacks.threshold:ModifiedEntropy",
+        "risk_score": "vestige.attacks.risk_score:RiskScore",
+        "shokri": "vestige.attacks.shokri:Shokri",
+        "ml_leaks_1": "vestige.attacks.ml_leaks:MLLeaks1",
+        "ml_leaks_2": "vestige.attacks.ml_leaks:MLLeaks2",
+        "ml_leaks_3": "vestige.attacks.ml_leaks:MLLeaks3",
+        "attack_p": "vestige.attacks.population:AttackP",
+        "attack_r": "vestige.attacks.reference:AttackR",
+        "calibrated": "vestige.attacks.calibrated:Calibrated",
+        "sablayrolles": "vestige.attacks.calibrated:Sablayrolles",
+        "long": "vestige.attacks.long:Long",
+        "lira": "vestige.attacks.lira:LiRA",
+        "lira_offline": "vestige.attacks.lira:LiRAOffline",
+        "rmia": "vestige.attacks.rmia:RMIA",
+        "rmia_offline": "vestige.attacks.rmia:RMIAOffline",
+        "quantile": "vestige.attacks.quantile:Quantile",
+    },
+)
+
+Named = str | Mapping[str, Any]
+BY_CLASS = {"thresholds": "class"}
+
+BATTERIES: dict[str, tuple[Named, ...]] = {
+    "quick": ("loss", "rmia"),
+    "standard": (
+        "gap",
+        "loss",
+        {"name": "modified_entropy", "params": BY_CLASS},
+        "calibrated",
+        "attack_r",
+        "lira",
+        "lira_offline",
+        "rmia",
+        "rmia_offline",
+    ),
+    "full": (
+        "gap",
+        "loss",
+        {"name": "loss", "params": {"gaussian": True}},
+        {"name": "confidence", "params": BY_CLASS},
+        {"name": "entropy", "params": BY_CLASS},
+        "modified_entropy",
+        {"name": "modified_entropy", "params": BY_CLASS},
+        "risk_score",
+        "shokri",
+        "ml_leaks_1",
+        "ml_leaks_2",
+        "ml_leaks_3",
+        "attack_p",
+        "attack_r",
+        "calibrated",
+        "sablayrolles",
+        "long",
+        "lira",
+        {"name": "lira", "params": {"variance": "pooled", "centre": "mean"}},
+        {"name": "lira", "params": {"variance": "per_record", "centre": "mean"}},
+        "lira_offline",
+        {"name": "lira_offline", "params": {"sides": "two"}},
+        "rmia",
+        "rmia_offline",
+        "quantile",
+    ),
+}
+
+REGRESSION_SIGNAL = "negative_log_loss"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackFacts:
+    """What is known about an attack before it runs, with its default parameters."""
+
+    name: str
+    access: str
+    tasks: tuple[str, ...]
+    description: str
+    paper: str
+    signals: tuple[str, ...]
+    side: str
+    shadows: int
+    wants: int | None
+    population: bool
+    features: bool
+    params: dict[str, Any]
+
+
+def facts(name: str) -> AttackFacts:
+    """Return the facts about the attack called ``name``."""
+    attack: Any = ATTACKS.create(name)
+    needs: Needs = attack.needs
+    return AttackFacts(
+        name=name,
+        access=attack.access.label,
+        tasks=tuple(sorted(attack.tasks)),
+        description=" ".join((type(attack).__doc__ or "").split("\n\n")[0].split()),
+        paper=attack.paper,
+        signals=needs.signals,
+        side=needs.side,
+        shadows=needs.shadows,
+        wants=needs.wants,
+        population=needs.population,
+        features=needs.features,
+        params=params_of(attack),
+    )
+
+
+def params_of(attack: Attack) -> dict[str, Any]:
+    """Return an attack's parameters, which with its name are all it takes to build it again."""
+    return {field.name: getattr(attack, field.name) for field in dataclasses.fields(attack)}  # type: ignore[arg-type]
+
+
+def unfit(attack: Attack, *, task: Task = "classification", access: Access = Access.SCORE) -> str:
+    """Return why an attack cannot run on such a target, in one sentence, or an empty string when it can."""
+    if attack.access > access:
+        return f"It needs {attack.access.label} access, and the target shows only {access.label}."
+    tasks: frozenset[str] = getattr(attack, "tasks", frozenset({"classification"}))
+    if task not in tasks:
+        return f"It is defined for {' and '.join(sorted(tasks))}, not for {task}."
+    for key in attack.needs.signals:
+        if task not in getattr(signal_of(key), "tasks", frozenset({task})):
+            return f"Its signal {key} is not defined for {task}."
+    return ""
+
+
+def resolve(
+    spec: str | Sequence[Named], task: Task = "classification", access: str | Access = Access.SCORE
+) -> list[tuple[str, Attack]]:
+    """Return the attacks that ``spec`` names, each with a label that no other one has, such as ``modified_entropy[class]``.
+
+    ``spec``: the name of a battery or of an attack, or a list of names and of {name, params}. A battery leaves out what
+    cannot run on such a target (`unfit`); an attack asked for by name is returned even so, for the audit to report why it
+    did not run. Raises UsageError for unknown names and parameters, and for an empty list.
+    """
+    level = Access.parse(access)
+    chosen: list[tuple[str, Attack]] = []
+    for entry in [spec] if isinstance(spec, str | Mapping) else spec:
+        if isinstance(entry, str) and entry in BATTERIES:
+            battery = [_build(each, task) for each in BATTERIES[entry]]
+            found = [pair for pair in battery if not unfit(pair[1], task=task, access=level)]
+        else:
+            found = [_build(entry, task)]
+        chosen += [pair for pair in found if pair not in chosen]
+    if not chosen:
+        raise UsageError(
+            f"No attack is left to run: '{spec}' has none for {task} with {level.label} access.",
+            hint="Name attacks or a battery: quick, standard or full.",
+        )
+    return list(zip(_labels(chosen), [attack for _, attack in chosen], strict=True))
+
+
+def _build(entry: Named, task: Task) -> tuple[str, Attack]:
+    if isinstance(entry, str):
+        entry = {"name": entry}
+    unknown = [key for key in entry if key not in ("name", "params")]
+    if "name" not in entry or unknown:
+        raise UsageError(
+            f"Expected an attack as a name or as {{name, params}}, got {dict(entry)!r}.",
+            hint="Parameters go inside 'params'." if unknown else "",
+        )
+    name, params = str(entry["name"]), dict(entry.get("params") or {})
+    if name not in ATTACKS:
+        known = [*ATTACKS.names(), *BATTERIES]
+        hint = did_you_mean(name, known) or "See `vestige list attacks`."
+        raise UsageError(f"There is no attack or battery called '{name}'.", hint=hint)
+    attack: Attack = ATTACKS.create(name, params)
+    fields = {field.name for field in dataclasses.fields(attack)}  # type: ignore[arg-type]
+    if task == "regression" and "signal" in fields - set(params) and unfit(attack, task=task, access=Access.WHITE_BOX):
+        attack = ATTACKS.create(name, params | {"signal": REGRESSION_SIGNAL})
+    return name, attack
+
+
+def _labels(chosen: Sequence[tuple[str, Attack]]) -> list[str]:
+    short = [_label(name, attack, brief=True) for name, attack in chosen]
+    full = [_label(name, attack, brief=False) for name, attack in chosen]
+    return [long if short.count(brief) > 1 else brief for brief, long in zip(short, full, strict=True)]
+
+
+def _label(name: str, attack: Attack, *, brief: bool) -> str:
+    usual = params_of(ATTACKS.create(name))
+    odd = {key: value for key, value in params_of(attack).items() if usual[key] != value}
+    words = [_word(key, value) if brief else f"{key}={value}" for key, value in odd.items()]
+    return f"{name}[{', '.join(words)}]" if words else name
+
+
+def _word(key: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return key if value is True else f"{key}={value}"

@@ -1,0 +1,82 @@
+"""Cut evidence out of a signal table: what one adversary may see, for one model in the target's place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vestige.attacks.base import Attack, Evidence
+from vestige.records import Records
+from vestige.signals.base import SignalTable
+from vestige.split import Split
+from vestige.target import Access, FloatArray, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """Where the evidence is cut from: a table of every model over the audited records, then the held-out ones."""
+
+    records: Records
+    split: Split
+    table: SignalTable
+    access: Access
+    seed: int
+
+    @property
+    def rows(self) -> IntArray:
+        """The table's rows: audited records first, then the population."""
+        return np.concatenate([self.split.audited, self.split.population])
+
+    @property
+    def audited(self) -> int:
+        """How many records are scored."""
+        return len(self.split.audited)
+
+    def membership(self, model: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Return the truth that scores are judged by: (N,) bool. No attack ever sees it for the model it attacks."""
+        truth: np.ndarray[tuple[int], np.dtype[np.bool_]] = self.split.masks[model, self.split.audited]
+        return truth
+
+    def references(self, model: int, attack: Attack, exclude: int | None = None) -> IntArray:
+        """Return the shadow models the attack may use on ``model``: none of its block, nor of ``exclude``'s."""
+        needs = attack.needs
+        if needs.side == "none":
+            return np.empty(0, np.int64)
+        chosen = self.split.references(model)
+        if exclude is not None:
+            chosen = chosen[self.split.blocks[chosen] != self.split.blocks[exclude]]
+        return chosen if needs.wants is None else chosen[: needs.wants]
+
+    def evidence(self, model: int, attack: Attack) -> Evidence:
+        """Return everything the attack may see when ``model`` is the target."""
+        references = self.references(model, attack)
+        needs = attack.needs
+        return self._cut(model, references, attack, 0, self.audited, self._population(model, references, attack) if needs.population else None)
+
+    def _population(self, model: int, references: IntArray, attack: Attack) -> Evidence | None:
+        held_out = len(self.split.population)
+        if not held_out:
+            return None
+        return self._cut(model, references, attack, self.audited, self.audited + held_out, None)
+
+    def _cut(
+        self, model: int, references: IntArray, attack: Attack, start: int, stop: int, population: Evidence | None
+    ) -> Evidence:
+        table = self.table.slice(start, stop)
+        rows = self.rows[start:stop]
+        return Evidence(
+            access=self.access,
+            needs=attack.needs,
+            labels=self.records.y[rows],
+            classes=len(self.records.classes),
+            own=table.select(np.array([model])),
+            shadows=table.select(references),
+            masks=self.split.masks[np.ix_(references, rows)],
+            features=self._features(rows) if attack.needs.features else None,
+            population=population,
+            seed=self.seed,
+        )
+
+    def _features(self, rows: IntArray) -> FloatArray:
+        return self.records.take(rows).matrix()

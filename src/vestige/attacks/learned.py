@@ -1,0 +1,170 @@
+"""Attack models: classifiers taught on shadow models' answers to tell members from non-members.
+
+Rows are drawn by a hash of what they hold, never by where they stand, so that shuffling the records or the shadow
+models draws the same rows.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vestige.attacks.base import Evidence
+from vestige.errors import AuditError, MissingDependency, UsageError
+from vestige.seeds import rng, seed_for
+from vestige.target import BoolArray, FloatArray, IntArray
+
+Model = Literal["mlp", "logistic", "boosting"]
+Double = NDArray[np.float64]
+Rule = Callable[[FloatArray], Double]
+PRIOR_WEIGHT = 1.0
+LEAST_SLOPE = 1e-3
+FAR = 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What shadow models answered: features (R, K), whether the model trained on the record (R,), its class (R,)."""
+
+    features: FloatArray
+    members: BoolArray
+    labels: IntArray
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def pick(self, which: Any) -> Rows:
+        """Return some of the rows."""
+        return Rows(self.features[which], self.members[which], self.labels[which])
+
+
+def check_model(model: str) -> None:
+    """Raise UsageError unless ``model`` names a kind of attack model."""
+    if model not in get_args(Model):
+        raise UsageError(f"Expected the attack model to be {', '.join(get_args(Model))}, got '{model}'.")
+
+
+def draw_rows(evidence: Evidence, key: str, *, per_side: int, by_class: bool) -> Rows:
+    """Return up to ``per_side`` members' and as many non-members' rows, of all records or of each class, shuffled."""
+    labels = np.asarray(evidence.labels, np.int64) if by_class else np.zeros(len(evidence), np.int64)
+    classes = evidence.classes if by_class else 1
+    kept: Rows | None = None
+    marks = np.empty(0, np.uint64)
+    for start, stop in evidence.blocks():
+        values = evidence.reference(key, start, stop)[:, :, 0]
+        values = values.reshape(*values.shape[:2], -1)
+        rows = Rows(
+            np.ascontiguousarray(values.reshape(-1, values.shape[2]), np.float32),
+            evidence.masks[:, start:stop].ravel(),
+            np.tile(labels[start:stop], len(values)),
+        )
+        fresh = _hash(rows.features, evidence.seed)
+        if kept is not None:
+            rows = Rows(*(np.concatenate(two) for two in zip(_parts(kept), _parts(rows), strict=True)))
+            fresh = np.concatenate([marks, fresh])
+        chosen = _lowest(rows, fresh, classes, per_side)
+        kept, marks = rows.pick(chosen), fresh[chosen]
+    if kept is None or not len(kept):
+        raise AuditError("This attack learns from shadow models, but the evidence has none.")
+    return _balanced(kept, classes)
+
+
+def fit(model: Model, rows: Rows, seed: int) -> Rule:
+    """Teach one attack model; the rule it returns maps (R, K) features to (R,) log-odds of membership."""
+    try:
+        from sklearn.exceptions import ConvergenceWarning
+    except ImportError as error:
+        raise MissingDependency(
+            "scikit-learn", extra="sklearn", purpose="An attack that learns from shadows"
+        ) from error
+    x = rows.features.astype(np.float64)
+    centre, scale = x.mean(axis=0), x.std(axis=0)
+    scale[scale == 0.0] = 1.0
+    classifier = _classifier(model, len(rows), seed_for(seed, "attack", model) % 2**32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        classifier.fit((x - centre) / scale, rows.members.astype(np.int64))
+
+    def rule(features: FloatArray) -> Double:
+        scaled = (features.astype(np.float64) - centre) / scale
+        if model != "mlp":
+            return np.asarray(classifier.decision_function(scaled), np.float64)
+        odds = classifier.predict_log_proba(scaled)
+        return np.asarray(np.clip(odds[:, 1] - odds[:, 0], -FAR, FAR), np.float64)
+
+    return rule
+
+
+def calibrated(rule: Rule, held_out: Rows) -> Rule:
+    """Return the rule with its log-odds scaled and shifted to fit rows it was not taught on (Platt scaling).
+
+    Ridge towards no change keeps few rows from saying much, and the slope stays positive, so no ranking is reversed.
+    """
+    slope, shift = _platt(rule(held_out.features), held_out.members)
+    return lambda features: slope * rule(features) + shift
+
+
+def _parts(rows: Rows) -> tuple[FloatArray, BoolArray, IntArray]:
+    return rows.features, rows.members, rows.labels
+
+
+def _hash(features: FloatArray, seed: int) -> NDArray[np.uint64]:
+    words = features.view(np.uint32).astype(np.uint64)
+    weights = rng(seed, "attack", "rows").integers(0, 2**63, words.shape[1], np.uint64) * np.uint64(2) + np.uint64(1)
+    mixed = (words * weights).sum(axis=1, dtype=np.uint64)
+    mixed ^= mixed >> np.uint64(31)
+    mixed *= np.uint64(0x9E3779B97F4A7C15)
+    return np.asarray(mixed ^ (mixed >> np.uint64(29)), np.uint64)
+
+
+def _lowest(rows: Rows, marks: NDArray[np.uint64], classes: int, per_side: int) -> IntArray:
+    side = rows.labels * 2 + rows.members
+    order = np.lexsort((marks, side))
+    start = np.searchsorted(side[order], np.arange(2 * classes))
+    return np.asarray(order[np.arange(len(order)) - start[side[order]] < per_side], np.int64)
+
+
+def _balanced(rows: Rows, classes: int) -> Rows:
+    """Cut the larger side of each class to the smaller; sides stay in hashed order, which is random."""
+    counts = np.bincount(rows.labels * 2 + rows.members, minlength=2 * classes)
+    side = rows.labels * 2 + rows.members
+    place = np.arange(len(rows)) - (np.cumsum(counts) - counts)[side]
+    return rows.pick(place < counts.reshape(-1, 2).min(axis=1)[rows.labels])
+
+
+def _classifier(model: Model, rows: int, seed: int) -> Any:
+    if model == "logistic":
+        from sklearn.linear_model import LogisticRegression
+
+        return LogisticRegression(max_iter=200, random_state=seed)
+    if model == "boosting":
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        return HistGradientBoostingClassifier(
+            max_iter=60, max_leaf_nodes=15, learning_rate=0.1, early_stopping=False, random_state=seed
+        )
+    from sklearn.neural_network import MLPClassifier
+
+    return MLPClassifier(
+        (64,), alpha=1e-3, batch_size=min(200, rows), learning_rate_init=3e-3, max_iter=30, random_state=seed
+    )
+
+
+def _platt(odds: Double, members: BoolArray) -> tuple[float, float]:
+    y = members.astype(np.float64)
+    x = np.column_stack([odds, np.ones_like(odds)])
+    at = np.array([1.0, 0.0])
+    for _ in range(25):
+        p = 1.0 / (1.0 + np.exp(-np.clip(x @ at, -FAR, FAR)))
+        gradient = x.T @ (p - y) + PRIOR_WEIGHT * (at - [1.0, 0.0])
+        curvature = (x * (p * (1.0 - p))[:, None]).T @ x + PRIOR_WEIGHT * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        at = at - step * min(1.0, 1.0 / max(1e-12, float(np.abs(step).max())))
+        if float(np.abs(step).max()) < 1e-9:
+            break
+    return max(float(at[0]), LEAST_SLOPE), float(at[1])

@@ -1,0 +1,89 @@
+"""Attack-R: how unusual the target's signal is among models that did not train on the record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import log_ndtr
+
+from vestige.attacks.base import Evidence, Needs
+from vestige.attacks.moments import Floats, collect, runs, scalars
+from vestige.attacks.orientation import sign
+from vestige.attacks.spread import spread
+from vestige.records import Task
+from vestige.target import Access
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackR:
+    """The log-odds of the empirical p-value of the target's signal among the record's OUT references.
+
+    Score (N,) float64, the mean over queries; larger = more likely a member. With n references the p-value has n + 1 levels, so
+    Pr[score > log((1 − α)/α)] ≤ α for non-members at α = 1/(n + 1), 2/(n + 1), …; within a level, records are ordered by interpolation
+    between neighbouring references, and beyond the outermost by how many deviations they lie off, exact far into the tail. ``signal``
+    is any scalar signal, turned so that members have more of it.
+    """
+
+    access: ClassVar[Access] = Access.SCORE
+    paper: ClassVar[str] = (
+        "Ye, Maddi, Murakonda, Bindschaedler & Shokri, "
+        "Enhanced membership inference attacks against machine learning models, CCS 2022, section 4"
+    )
+    tasks: ClassVar[frozenset[Task]] = frozenset({"classification", "regression"})
+
+    signal: str = "loss"
+
+    @property
+    def pools_records(self) -> bool:
+        """Whether a record's score depends on the other records: in how fast its tails fall."""
+        return True
+
+    @property
+    def needs(self) -> Needs:
+        """The signal of OUT references, one at least."""
+        return Needs(signals=(self.signal,), shadows=1, side="out")
+
+    def score(self, evidence: Evidence) -> Floats:
+        """Return (N,) float64 scores, finite, larger = more likely a member."""
+        return tail_log_odds(evidence, self.signal)
+
+
+def tail_log_odds(evidence: Evidence, key: str) -> Floats:
+    """Return (N,) log F − log(1 − F) for the share F of a record's OUT references with less of the signal, averaged over queries."""
+    turn = sign(key)
+    own = turn * scalars(evidence, key)
+    out, _ = collect(evidence, key)
+    scale = np.sqrt(spread(out, "shrunk").variance)
+    total = np.zeros(len(own))
+    for start, stop in runs(evidence):
+        seen = evidence.outside(start, stop)
+        values = evidence.reference(key, start, stop, hidden=0.0)
+        for query in range(own.shape[1]):
+            block = turn * values[:, :, query].astype(np.float64)
+            total[start:stop] += _log_odds(own[start:stop, query], block, seen, scale[start:stop, query])
+    return total / own.shape[1]
+
+
+def _log_odds(own: Floats, references: Floats, seen: np.ndarray, scale: Floats) -> Floats:
+    below, above = seen & (references < own), seen & (references > own)
+    less, more, count = (mask.sum(axis=0).astype(np.float64) for mask in (below, above, seen))
+    equal = count - less - more
+    floor = np.where(below, references, -np.inf).max(axis=0, initial=-np.inf)
+    ceiling = np.where(above, references, np.inf).min(axis=0, initial=np.inf)
+    inner = np.isfinite(floor) & np.isfinite(ceiling)
+    width = np.where(inner, ceiling, 1.0) - np.where(inner, floor, 0.0)
+    part = np.where(inner, (own - np.where(inner, floor, 0.0)) / width, 0.5)
+    # On an equal value the level is that value's own; between two, it is in between; both meet.
+    level = np.where(equal > 0, less + (equal + 1) / 2, less + part)
+    left = np.log(level) if (level > 0).all() else np.log(np.where(level > 0, level, 1.0))
+    right = np.log(np.maximum(count + 1 - level, np.finfo(np.float64).tiny))
+    log_odds: Floats = left - right
+    tail = (equal == 0) & (count > 0)
+    for edge, side, gap in ((tail & (more == 0), 1.0, own - floor), (tail & (less == 0), -1.0, ceiling - own)):
+        # Half of a unit of probability mass lies beyond the outermost reference at its own place, less and less further out.
+        beyond = log_ndtr(-np.where(edge, gap, 0.0) / scale) + np.log(2.0)
+        far = beyond - np.log(count + 1 - np.exp(beyond))
+        log_odds = np.where(edge, -side * far, log_odds)
+    return log_odds

@@ -1,0 +1,155 @@
+"""Threshold attacks: one number of the target's answer, oriented so that members have more.
+
+With ``thresholds`` the score is the distance above a threshold learnt on shadow models, so that 0 is where the
+adversary decides: one threshold for all records (``global``, same ranking) or one per class (``class``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+
+from vestige.attacks.base import Evidence, Needs
+from vestige.attacks.cuts import best_cuts
+from vestige.attacks.gaussian_regression import WANTS, gaussian_ratio
+from vestige.errors import AuditError, UsageError
+from vestige.records import Task
+from vestige.target import Access, FloatArray
+
+Thresholds = Literal["none", "global", "class"]
+SONG_MITTAL = "Song & Mittal, Systematic evaluation of privacy risks of machine learning models, USENIX Security 2021"
+YEOM = "Yeom, Giacomelli, Fredrikson & Jha, Privacy risk in machine learning, CSF 2018"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A threshold attack on one signal; subclasses name the signal and its sign."""
+
+    access: ClassVar[Access] = Access.SCORE
+    paper: ClassVar[str] = SONG_MITTAL
+    tasks: ClassVar[frozenset[Task]] = frozenset({"classification"})
+    signal: ClassVar[str]
+    sign: ClassVar[float] = 1.0
+
+    thresholds: Thresholds = "none"
+
+    def __post_init__(self) -> None:
+        if self.thresholds not in get_args(Thresholds):
+            raise UsageError(f"Expected thresholds to be none, global or class, got '{self.thresholds}'.")
+
+    @property
+    def pools_records(self) -> bool:
+        """Whether a record's score depends on the other records: on their shadow values, through a threshold."""
+        return self.thresholds != "none"
+
+    @property
+    def needs(self) -> Needs:
+        """The signal; and shadow models for thresholds, of which a few say all there is to say."""
+        if self.thresholds == "none":
+            return Needs(signals=(self.signal,))
+        return Needs(signals=(self.signal,), shadows=1, wants=WANTS, side="both")
+
+    def score(self, evidence: Evidence) -> FloatArray:
+        """Return (N,) scores, larger = more likely a member; with thresholds ≥ 0 is the verdict "member"."""
+        own = self.sign * evidence.target(self.signal)[:, 0].astype(np.float64)
+        if self.thresholds == "none":
+            return own
+        classes = evidence.classes if self.thresholds == "class" else 0
+        return own - self._cuts(evidence, classes)
+
+    def _cuts(self, evidence: Evidence, classes: int) -> FloatArray:
+        values = self.sign * evidence.reference(self.signal)[:, :, 0].astype(np.float64)
+        if not values.size:
+            raise AuditError(f"Thresholds for {type(self).__name__} need at least one shadow model, got none.")
+        flat, members = values.ravel(), evidence.masks.ravel()
+        pooled = float(best_cuts(flat, members, np.zeros(flat.size, np.int64), 1)[0])
+        pooled = 0.0 if np.isnan(pooled) else pooled
+        if not classes:
+            return np.full(len(evidence), pooled)
+        labels = np.asarray(evidence.labels, np.int64)
+        cuts = best_cuts(flat, members, np.tile(labels, len(values)), classes)
+        # A class that no shadow model can teach about is cut where all classes together are.
+        return np.where(np.isnan(cuts), pooled, cuts)[labels]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap(Metric):
+    """Member if and only if the target names the true class: the attack that any other has to beat.
+
+    Score (N,): 1 if correct, else 0. Its balanced accuracy is ½ + ½ (train accuracy - test accuracy).
+    """
+
+    access: ClassVar[Access] = Access.LABEL
+    paper: ClassVar[str] = f"{YEOM}, section 5"
+    signal: ClassVar[str] = "correct"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss(Metric):
+    """The smaller the target's loss on a record, the more likely it is a member.
+
+    Score (N,): minus the loss. With ``gaussian`` (regression only) the log-likelihood ratio of the residual under two
+    normal laws, members' and non-members', whose deviations are estimated on shadow models; ≥ 0 means "member".
+    """
+
+    paper: ClassVar[str] = f"{YEOM}, section 3"
+    tasks: ClassVar[frozenset[Task]] = frozenset({"classification", "regression"})
+    signal: ClassVar[str] = "loss"
+    sign: ClassVar[float] = -1.0
+
+    gaussian: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gaussian and self.thresholds != "none":
+            raise UsageError("The Gaussian form of the loss attack sets its own threshold.", hint="Drop 'thresholds'.")
+
+    @property
+    def pools_records(self) -> bool:
+        """Whether a record's score depends on the other records, through a threshold or the residuals' deviations."""
+        return self.gaussian or self.thresholds != "none"
+
+    @property
+    def needs(self) -> Needs:
+        """The loss, or the residual and shadow models."""
+        if self.gaussian:
+            return Needs(signals=("residual",), shadows=1, wants=WANTS, side="both")
+        return super().needs
+
+    def score(self, evidence: Evidence) -> FloatArray:
+        """Return (N,) scores, larger = more likely a member."""
+        return gaussian_ratio(evidence) if self.gaussian else super().score(evidence)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confidence(Metric):
+    """The more probable the target finds the true class, the more likely the record is a member.
+
+    Score (N,): log p_y, which ranks as p_y does but keeps its digits near 1.
+    """
+
+    signal: ClassVar[str] = "log_probability"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entropy(Metric):
+    """The less spread the target's answer, whatever the true class, the more likely the record is a member.
+
+    Score (N,): minus the entropy. It can fall below the gap attack, for it does not know the label.
+    """
+
+    signal: ClassVar[str] = "entropy"
+    sign: ClassVar[float] = -1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModifiedEntropy(Metric):
+    """Entropy that counts confidence in a wrong class as doubt: with class thresholds the strongest plain metric.
+
+    Score (N,): minus the modified entropy.
+    """
+
+    signal: ClassVar[str] = "modified_entropy"
+    sign: ClassVar[float] = -1.0

@@ -1,0 +1,1 @@
+"""The audit: the only package that knows every stage."""

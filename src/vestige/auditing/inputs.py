@@ -1,0 +1,129 @@
+"""What an audit starts from: records, a recipe, and a target with its members or none; from a config or from Python objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vestige.backends import RECIPES
+from vestige.config import AuditConfig, DataConfig, RecipeConfig
+from vestige.datasets import DATASETS, load_dataset
+from vestige.errors import ConfigError, DataError, UsageError
+from vestige.loading import load_file, read_members
+from vestige.records import Records
+from vestige.registry import load
+from vestige.seeds import rng
+from vestige.target import BoolArray, Recipe, Target
+
+Fetching = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Inputs:
+    """``members``: (N,) bool, True for the records an existing ``target`` was trained on; None when a target is trained here."""
+
+    records: Records
+    recipe: Recipe | None
+    target: Target | None = None
+    members: BoolArray | None = None
+    source: str = "arrays"
+
+    def __post_init__(self) -> None:
+        if (self.target is None) != (self.members is None):
+            raise UsageError("An existing target needs to know which records it was trained on, and a member list needs a target.")
+        if self.members is not None and len(self.members) != len(self.records):
+            raise DataError(f"Expected {len(self.records)} membership flags, one per record, got {len(self.members)}.")
+
+
+def from_config(config: AuditConfig, *, fetching: Fetching | None = None) -> Inputs:
+    """Load what a config names; raises DataError, ConfigError or ModelError in one sentence."""
+    records, flags = load_records(config.data, seed=config.seed, fetching=fetching)
+    recipe = make_recipe(config.recipe)
+    if config.defences:
+        raise ConfigError(
+            f"[[defences]] names '{config.defences[0].kind}', and no defence is registered.",
+            hint="Install a package that provides one, or remove the table.",
+        )
+    if config.target is None:
+        return Inputs(records=records, recipe=recipe, source=config.data.source)
+    if config.target.model is None:
+        raise ConfigError("[target] needs 'model', the path of the trained model.")
+    members = _members(config, records, flags)
+    from vestige.backends.loading import load_model
+
+    target = load_model(
+        Path(config.target.model), kind=config.target.kind, recipe=recipe, records=records, trust=config.target.trust
+    )
+    return Inputs(records=records, recipe=recipe, target=target, members=members, source=config.data.source)
+
+
+def load_records(
+    data: DataConfig, *, seed: int, fetching: Fetching | None = None
+) -> tuple[Records, BoolArray | None]:
+    """Return the records a config names, and the membership column of a file that has one."""
+    flags = None
+    if data.source in DATASETS:
+        records = load_dataset(data.source, progress=fetching)
+    elif Path(data.source).suffix or Path(data.source).exists():
+        loaded = load_file(
+            Path(data.source), label=data.label, id=data.id, group=data.group, categorical=data.categorical
+        )
+        records, flags = loaded.records, loaded.members
+    else:
+        DATASETS.get(data.source)
+        raise AssertionError("unreachable: an unknown name raises")
+    keep = np.arange(len(records))
+    if data.duplicates == "drop":
+        from vestige.records import drop_duplicates
+
+        keep = drop_duplicates(records)
+    if data.limit is not None and data.limit < len(keep):
+        keep = np.sort(rng(seed, "limit").permutation(keep)[: data.limit])
+    if len(keep) < len(records):
+        records = records.take(keep)
+        flags = None if flags is None else flags[keep]
+    return records, flags
+
+
+def _members(config: AuditConfig, records: Records, flags: BoolArray | None) -> BoolArray:
+    assert config.target is not None
+    named = config.target.members
+    if named is not None and Path(named).exists():
+        return read_members(Path(named), records)
+    if flags is not None:
+        return flags
+    if named is None:
+        raise ConfigError(
+            "[target] needs 'members': which records the model was trained on.",
+            hint="Name a 0/1 column of the data, or a file with one record id per line.",
+        )
+    raise DataError(f"[target] members = '{named}' is neither a file nor a 0/1 column of the data.")
+
+
+def make_recipe(config: RecipeConfig) -> Recipe:
+    """Build the recipe a config describes; unknown keys are errors with the closest names."""
+    if config.kind in RECIPES:
+        factory = RECIPES.get(config.kind)
+        build = getattr(factory, "from_config", None)
+        recipe: Recipe = build(**config.options) if build else RECIPES.create(config.kind, config.options)
+        return recipe
+    if ":" in config.kind:
+        from vestige.backends.function import FunctionRecipe
+
+        return FunctionRecipe(_function(config.kind), **config.options)
+    RECIPES.get(config.kind)
+    raise AssertionError("unreachable: an unknown name raises")
+
+
+def _function(reference: str) -> Callable[..., Any]:
+    try:
+        function = load(reference)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"Could not import the training function '{reference}': {error}.") from error
+    if not callable(function):
+        raise ConfigError(f"Expected '{reference}' to be a function train(x, y, seed) -> model.")
+    return function  # type: ignore[no-any-return]

@@ -1,0 +1,251 @@
+"""Audit: plan it, run it, or run it again; whatever was finished before is taken from the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vestige.attacks import resolve
+from vestige.attacks.assemble import Field
+from vestige.attacks.base import Attack
+from vestige.auditing.inputs import Fetching, Inputs, from_config
+from vestige.auditing.plan import Plan, make_plan, probe
+from vestige.auditing.protocol import Scores, lacking, run, stand_ins
+from vestige.auditing.results import Outcome, write_log
+from vestige.config import AuditConfig
+from vestige.errors import DataError, UsageError, VestigeError
+from vestige.log import AttackResult, AuditLog
+from vestige.progress import Progress, Silence
+from vestige.shadow import Demand, ShadowPool, gather, look
+from vestige.signals.base import Signals
+from vestige.signals.measure import measure
+from vestige.split import Split, draw
+from vestige.store import Store
+from vestige.target import Access, CountingTarget, Recipe
+
+DEFAULT_SHADOWS = {"quick": 8}
+USUAL_SHADOWS = 64
+CALIBRATION_RECORDS = 100
+
+
+class _NoRecipe:
+    """Stands in when no shadow model is wanted, so nothing is ever trained."""
+
+    def fingerprint(self) -> str:
+        return "none"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Audit:
+    """One audit: its inputs, its configuration and the store that keeps what is dear."""
+
+    inputs: Inputs
+    config: AuditConfig
+    store: Store
+    attacks: tuple[tuple[str, Attack], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        records = self.inputs.records
+        chosen = resolve(self.config.audit.attacks, task=records.task, access=Access.parse(self.config.audit.access))
+        object.__setattr__(self, "attacks", tuple(chosen))
+        if self.shadows and self.inputs.recipe is None:
+            raise UsageError(
+                "Shadow models need a recipe: how models like the target are trained.",
+                hint="Pass recipe=…, or choose attacks without shadow models and shadow=0.",
+            )
+        if self.inputs.target is None and self.inputs.recipe is None:
+            raise UsageError("An audit needs a trained model, or a recipe to train one.")
+
+    @classmethod
+    def from_config(cls, config: AuditConfig, *, fetching: Fetching | None = None) -> Audit:
+        """Load the data, the model and the recipe that a config names."""
+        store = Store.default(config.store)
+        return cls(inputs=from_config(config, fetching=fetching), config=config, store=store)
+
+    @property
+    def shadows(self) -> int:
+        """How many shadow models: as asked, or what the attacks need."""
+        asked = self.config.shadow.count
+        if asked is not None:
+            return asked
+        if all(attack.needs.side == "none" for _, attack in self.attacks):
+            return 0
+        named = self.config.audit.attacks
+        return DEFAULT_SHADOWS.get(named, USUAL_SHADOWS) if isinstance(named, str) else USUAL_SHADOWS
+
+    def split(self) -> Split:
+        """Draw who trains on what."""
+        config, records, members = self.config, self.inputs.records, self.inputs.members
+        if config.audit.targets > 1 + self.shadows:
+            raise UsageError(
+                f"[audit] targets = {config.audit.targets} needs at least {config.audit.targets - 1} shadow models, "
+                f"and there are {self.shadows}."
+            )
+        population = config.data.population if members is None else _population_share(members, config.data.population)
+        fraction = config.shadow.fraction
+        if fraction is None:
+            fraction = 0.5 if members is None else _member_share(members, population)
+        return draw(
+            len(records),
+            shadows=self.shadows,
+            seed=config.seed,
+            fraction=fraction,
+            design=config.shadow.design,
+            groups=records.groups,
+            population=population,
+            members=members,
+        )
+
+    def demand(self, split: Split) -> Demand:
+        """Say which signals are wanted on which records."""
+        wanted = dict.fromkeys(key for _, attack in self.attacks for key in attack.needs.signals)
+        return Demand(
+            keys=tuple(wanted),
+            rows=np.concatenate([split.audited, split.population]),
+            queries=tuple(self.config.audit.queries),
+            seed=self.config.seed,
+        )
+
+    def plan(self) -> Plan:
+        """Say what a run would train, query, take and keep; trains a few models a little to find out."""
+        split = self.split()
+        demand = self.demand(split)
+        recipe = self._recipe()
+        given = self.inputs.target is not None
+        work = look(split, recipe, self.inputs.records, demand, self.store, first=int(given))
+        workers = 1 if self.config.shadow.executor == "inline" else self.config.shadow.workers
+        cost = probe(recipe, self.inputs.records, split, demand, workers=workers)
+        return make_plan(
+            name=self.config.name,
+            attacks=[label for label, _ in self.attacks],
+            records=self.inputs.records,
+            split=split,
+            demand=demand,
+            work=work,
+            cost=cost,
+            given=given,
+            stand_ins=max(self.config.audit.calibration_targets, self.config.audit.targets - 1),
+        )
+
+    def run(self, progress: Progress | None = None) -> AuditLog:
+        """Run every stage and return the log; a stage that is interrupted leaves a log that says so."""
+        progress = progress or Silence()
+        started = time.perf_counter()
+        split = self.split()
+        demand = self.demand(split)
+        outcome = Outcome(audit=self, split=split, demand=demand, started=started)
+        try:
+            outcome.given, outcome.target_seconds = self._ask_target(demand, progress)
+            outcome.pool = self._gather(split, demand, outcome.given, progress)
+            self._attack(outcome, progress)
+        except KeyboardInterrupt:
+            outcome.interrupted = True
+        return write_log(outcome)
+
+    def _recipe(self) -> Recipe:
+        return self.inputs.recipe or _NoRecipe()  # type: ignore[return-value]
+
+    def _ask_target(self, demand: Demand, progress: Progress) -> tuple[dict[str, Signals] | None, float]:
+        target = self.inputs.target
+        if target is None:
+            return None, 0.0
+        start = time.perf_counter()
+        progress.begin("target", len(demand.rows))
+        counting = CountingTarget(target)
+        access = Access.parse(self.config.audit.access)
+        keys = [key for names in demand.sets(self.inputs.records.task) for key in names]
+        if access == Access.LABEL or target.access == Access.LABEL:
+            keys = [key for key in demand.keys if key == "correct"] or ["correct"]
+        values = measure(counting, self.inputs.records, demand.rows, keys, queries=demand.queries, seed=demand.seed)
+        progress.advance("target", len(demand.rows))
+        progress.end("target")
+        return values, time.perf_counter() - start
+
+    def _gather(
+        self, split: Split, demand: Demand, given: dict[str, Signals] | None, progress: Progress
+    ) -> ShadowPool:
+        shadow = self.config.shadow
+        return gather(
+            split,
+            self._recipe(),
+            self.inputs.records,
+            demand,
+            self.store,
+            given=given,
+            executor=shadow.executor,
+            workers=shadow.workers,
+            keep_models=shadow.keep_models,
+            progress=progress,
+        )
+
+    def _attack(self, outcome: Outcome, progress: Progress) -> None:
+        assert outcome.pool is not None
+        field_ = Field(
+            records=self.inputs.records,
+            split=outcome.split,
+            table=outcome.pool.signals,
+            access=Access.parse(self.config.audit.access),
+            seed=self.config.seed,
+        )
+        outcome.field = field_
+        reported = self.config.audit.targets - 1
+        models = stand_ins(field_, max(reported, self.config.audit.calibration_targets))
+        if len(models) < reported:
+            raise UsageError(
+                f"[audit] targets = {reported + 1}, but only {len(models) + 1} models can take the target's place.",
+                hint="Ask for fewer targets or more shadow models: models of one block never attack each other.",
+            )
+        progress.begin("attacks", len(self.attacks))
+        for label, attack in self.attacks:
+            outcome.scores[label] = self._attempt(field_, attack, models, reported)
+            progress.advance("attacks", note=label)
+        progress.end("attacks", note=f"{len(self.attacks)} attacks")
+
+    def _attempt(self, field_: Field, attack: Attack, models: Sequence[int], reported: int) -> Scores | AttackResult:
+        name, params = name_of(attack), params_of(attack)
+        reason = lacking(field_, attack, len(self.inputs.records.classes))
+        if reason:
+            return AttackResult(name=name, params=params, status="skipped", reason=reason, paper=attack.paper)
+        try:
+            return run(field_, attack, list(models), reported=reported)
+        except KeyboardInterrupt:
+            raise
+        except VestigeError as error:
+            return AttackResult(name=name, params=params, status="failed", reason=str(error), paper=attack.paper)
+        except Exception as error:  # noqa: BLE001 - an attack is anyone's code; its failure is a result
+            reason = f"{type(error).__name__}: {error}"
+            return AttackResult(name=name, params=params, status="failed", reason=reason, paper=attack.paper)
+
+
+def name_of(attack: Attack) -> str:
+    """Return the registered name of an attack."""
+    from vestige.attacks import registered_name
+
+    return registered_name(attack)
+
+
+def params_of(attack: Attack) -> dict[str, object]:
+    """Return an attack's parameters, as the log keeps them."""
+    import dataclasses
+
+    if not dataclasses.is_dataclass(attack):
+        return {}
+    return {f.name: getattr(attack, f.name) for f in dataclasses.fields(attack) if f.init}
+
+
+def _population_share(members: np.ndarray[tuple[int], np.dtype[np.bool_]], asked: float) -> float:
+    """Return the share of all records to hold out so that the non-members lose only the share that was asked for."""
+    nonmembers = int((~members).sum())
+    held_out = int(nonmembers * asked)
+    return held_out / len(members) if held_out >= CALIBRATION_RECORDS else 0.0
+
+
+def _member_share(members: np.ndarray[tuple[int], np.dtype[np.bool_]], population: float) -> float:
+    inside = int(members.sum())
+    pool = len(members) * (1 - population)
+    if not 0 < inside < len(members):
+        raise DataError(f"Expected both members and non-members, got {inside} members among {len(members)} records.")
+    return inside / pool

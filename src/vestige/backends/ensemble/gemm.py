@@ -1,0 +1,62 @@
+"""Which matrix product to use: the general one, or oneDNN's where the general one leaves half of the machine idle.
+
+MKL picks AVX2 kernels on processors that are not Intel's, even where AVX-512 is there; oneDNN does not. The choice changes the
+last bits of a result, so it depends only on the processor and on the shape, never on a measurement.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vestige.errors import ConfigError
+
+# Below this many multiply-adds the fixed cost of a oneDNN call (about 10 us) outweighs its faster kernel.
+ONEDNN_FROM = 1_200_000
+
+
+def _vendor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("vendor_id"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _wanted() -> bool:
+    choice = os.environ.get("VESTIGE_GEMM", "auto")
+    if choice not in ("auto", "mm", "onednn"):
+        raise ConfigError(f"Expected VESTIGE_GEMM to be auto, mm or onednn, got '{choice}'.")
+    if choice != "auto":
+        return choice == "onednn"
+    vector = torch.backends.cpu.get_cpu_capability().startswith("AVX512")  # type: ignore[no-untyped-call]
+    return vector and torch.backends.mkl.is_available() and "Intel" not in _vendor()
+
+
+@cache
+def onednn() -> Callable[..., Any] | None:
+    """Return oneDNN's linear operator where it is faster and gives right answers, else None."""
+    if not _wanted():
+        return None
+    try:
+        operator: Callable[..., Any] = torch.ops.mkldnn._linear_pointwise.default
+        x, w, b = torch.arange(6.0).view(2, 3), torch.arange(12.0).view(4, 3), torch.arange(4.0)
+        if not torch.allclose(operator(x, w, b, "relu", [], ""), torch.relu(torch.addmm(b, x, w.t()))):
+            return None
+    except (AttributeError, RuntimeError, TypeError):
+        return None
+    return operator
+
+
+def pick(rows: int, inner: int, columns: int, device: torch.device) -> Callable[..., Any] | None:
+    """Return the oneDNN operator when a product of this shape should use it."""
+    if device.type != "cpu" or rows * inner * columns < ONEDNN_FROM:
+        return None
+    return onednn()

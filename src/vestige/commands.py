@@ -1,0 +1,206 @@
+"""What each verb does: load, call the library, write. Kept apart from cli.py so that `--help` imports none of it."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vestige.config_files import examples, find_example, load_config
+from vestige.console import watching
+from vestige.errors import StoreError, UsageError
+from vestige.log import AuditLog
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vestige.auditing.plan import Plan
+    from vestige.config import AuditConfig
+    from vestige.progress import Progress
+
+
+def run_audit(
+    source: str,
+    *,
+    out: Path | None,
+    overrides: Sequence[str],
+    json: bool,
+    fail_on: Sequence[str],
+    baseline: Path | None,
+    trust: bool,
+    quiet: bool,
+) -> int:
+    """Run an audit, write its folder, print the summary; return the exit code."""
+    config = _config(source, overrides, trust)
+    rules = [*fail_on]
+    before = None if baseline is None else AuditLog.load(baseline)
+    folder = _folder(out or Path("audits") / config.name)
+    from vestige.auditing.judging import judged, rules_of
+    from vestige.auditing.run import Audit
+
+    rules_of(config, rules)
+    with watching(quiet=quiet) as progress:
+        audit = Audit.from_config(config, fetching=_fetching(progress))
+        log = audit.run(progress)
+    log = judged(log, rules_of(config, rules), before)
+    log.save(folder / "audit.json")
+    log.report(folder / "report.html")
+    records = log.records_csv()
+    if records:
+        from vestige.store import write_atomically
+
+        write_atomically(folder / "records.csv", records.encode())
+    if json:
+        sys.stdout.write(log.to_json() + "\n")
+    if not quiet:
+        from vestige.report.terminal import print_summary
+
+        print_summary(log, _talk(json))
+        sys.stderr.write(f"Report: {folder / 'report.html'}\n")
+    return log.exit_code
+
+
+def show_plan(source: str, *, overrides: Sequence[str], json: bool) -> None:
+    """Print what an audit would take."""
+    from vestige.auditing.run import Audit
+
+    with watching() as progress:
+        plan = Audit.from_config(_config(source, overrides, trust=False), fetching=_fetching(progress)).plan()
+    if json:
+        sys.stdout.write(json_module.dumps(asdict(plan), indent=2) + "\n")
+        return
+    _print_plan(plan)
+
+
+def _print_plan(plan: Plan) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, title=f"Plan for {plan.name}", title_justify="left")
+    table.add_row("attacks", ", ".join(plan.attacks))
+    table.add_row("records", f"{plan.records:,} audited, {plan.held_out:,} held out from every model")
+    table.add_row("models", f"{plan.models} of about {plan.rows_per_model:,} records each")
+    table.add_row("to train", f"{plan.trainings} ({plan.reused} already in the store)")
+    table.add_row("queries", f"{plan.target_queries:,} to the target, {plan.shadow_queries:,} to shadow models")
+    table.add_row("time", f"about {_duration(plan.seconds)} ({plan.seconds_per_model:.2f} s per model)")
+    table.add_row("disk", f"about {plan.disk_mb:,.1f} MB in the store")
+    Console().print(table)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def show_log(path: Path) -> None:
+    """Print a log's summary to stdout."""
+    from rich.console import Console
+
+    from vestige.report.terminal import print_summary
+
+    print_summary(AuditLog.load(path), Console())
+
+
+def write_report(path: Path, format: str, output: Path | None) -> None:
+    """Render a log in one format."""
+    log = AuditLog.load(path)
+    if output is not None:
+        log.report(output, format=format)
+        return
+    from vestige.log import FORMATS
+
+    sys.stdout.write(FORMATS.get(format)(log))
+
+
+def compare_logs(old: Path, new: Path, output: Path | None) -> None:
+    """Write what changed between two audits."""
+    from vestige.report.compare import render_comparison
+    from vestige.store import write_atomically
+
+    text = render_comparison(AuditLog.load(old), AuditLog.load(new))
+    if output is None:
+        sys.stdout.write(text + "\n")
+    else:
+        write_atomically(output, text.encode())
+
+
+def judge_log(path: Path, fail_on: Sequence[str], baseline: Path | None) -> int:
+    """Judge a finished audit and print each finding; return the exit code."""
+    from vestige.auditing.judging import judged, rules_of
+    from vestige.config import AuditConfig
+
+    log = AuditLog.load(path)
+    config = AuditConfig.model_validate(log.config) if log.config else AuditConfig()
+    rules = rules_of(config if not fail_on else AuditConfig(), fail_on)
+    if not rules and baseline is None:
+        raise UsageError("There is no rule to judge by.", hint='Give one, for example --fail-on "tpr@0.01>0.05", or a [gate] table.')
+    log = judged(log, rules, None if baseline is None else AuditLog.load(baseline))
+    for finding in log.findings:
+        sys.stdout.write(f"{'pass' if finding.passed else 'FAIL'}  {finding.message}\n")
+    return log.exit_code
+
+
+def show_schema(what: str) -> None:
+    """Print a JSON Schema."""
+    from vestige.config_files import config_schema
+
+    schema = config_schema() if what == "config" else AuditLog.model_json_schema()
+    sys.stdout.write(json_module.dumps(schema, indent=2) + "\n")
+
+
+def write_example(path: Path, example: str) -> None:
+    """Copy an example's config to ``path``; never overwrite."""
+    source = find_example(example)
+    if source is None:
+        raise UsageError(f"There is no example called '{example}'.", hint=f"There are: {', '.join(examples())}.")
+    if path.exists():
+        raise UsageError(f"'{path}' already exists.", hint="Name another file; nothing was overwritten.")
+    try:
+        path.write_text(source.read_text("utf-8"), "utf-8")
+    except OSError as error:
+        raise StoreError(f"Could not write '{path}': {error.strerror or error}.") from error
+    sys.stderr.write(f"Wrote {path}. Next: vestige plan {path}, then vestige audit {path}\n")
+
+
+def _config(source: str, overrides: Sequence[str], trust: bool) -> AuditConfig:
+    return load_config(source, overrides=[*overrides, *(["target.trust=true"] if trust else [])])
+
+
+def _folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".write-test"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise StoreError(
+            f"Could not write into '{path}': {error.strerror or error}.", hint="Choose another folder with --out."
+        ) from error
+    return path
+
+
+def _fetching(progress: Progress):  # type: ignore[no-untyped-def]
+    state = {"total": -1, "done": 0}
+
+    def told(name: str, done: int, total: int) -> None:
+        if state["total"] != total or done < state["done"]:
+            progress.begin("data", total)
+            state.update(total=total, done=0)
+        progress.advance("data", done - state["done"], note=name)
+        state["done"] = done
+        if done >= total:
+            progress.end("data")
+
+    return told
+
+
+def _talk(json: bool) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=json)
+
+

@@ -1,0 +1,400 @@
+"""AuditLog: the one versioned file that a run leaves. Every report, gate and comparison reads it; nothing else is kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vestige.errors import DataError, MissingDependency, StoreError, UsageError
+from vestige.registry import Registry, load
+
+if TYPE_CHECKING:
+    import pandas
+
+FORMAT = "vestige.audit"
+VERSION = 1
+
+FORMATS = Registry(
+    "formats",
+    {
+        "html": "vestige.report.html:render",
+        "json": "vestige.log:AuditLog.to_json",
+        "md": "vestige.report.markdown:render",
+        "csv": "vestige.report.csv:render",
+        "sarif": "vestige.report.sarif:render",
+        "junit": "vestige.report.junit:render",
+        "text": "vestige.report.terminal:render",
+    },
+)
+"""Report formats: ``render(log) -> str`` each. References, because the log lies below the reports that read it."""
+
+SUFFIXES = {".html": "html", ".htm": "html", ".json": "json", ".md": "md", ".csv": "csv", ".sarif": "sarif", ".xml": "junit", ".txt": "text"}
+
+Status = Literal["complete", "partial", "failed", "interrupted"]
+Level = Literal["info", "warning", "error"]
+
+
+class Text(str):
+    """Text that an interactive session shows as it is, not as a quoted string."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class Part(BaseModel):
+    """A piece of the log: immutable, and strict about its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Figure(Part):
+    """A number with its 95 % interval; ``value`` is None when withheld, and ``reason`` says why."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    method: str = ""
+    reason: str = ""
+
+
+class TprPoint(Figure):
+    """The true-positive rate at a false-positive rate that was asked for."""
+
+    fpr: float
+
+
+class Operational(Part):
+    """What an adversary without ground truth gets: a threshold set on shadow models, then applied to the target."""
+
+    fpr_asked: float
+    fpr: Figure = Figure()
+    tpr: Figure = Figure()
+    reason: str = ""
+
+
+class Curve(Part):
+    """A ROC curve thinned to a drawable number of points, with a pointwise 95 % band."""
+
+    fpr: list[float]
+    tpr: list[float]
+    low: list[float]
+    high: list[float]
+
+
+class Histogram(Part):
+    """Shares of members and non-members per score bin; ``edges`` has one entry more."""
+
+    edges: list[float]
+    members: list[float]
+    nonmembers: list[float]
+
+
+class Slice(Part):
+    """One class or group: how exposed its records are under the attack named in ``Risk``."""
+
+    kind: Literal["class", "group"]
+    name: str
+    members: int
+    nonmembers: int
+    auc: Figure = Figure()
+    mean_posterior: float | None = None
+
+
+class RecordRisk(Part):
+    """One record: its score, and the calibrated probability that it was a member given that score.
+
+    ``exposure`` is the AUC an adversary would have on this record alone, over models that did and did not train on it: it does
+    not depend on whether this target trained on it.
+    """
+
+    id: str
+    label: str
+    member: bool
+    score: float
+    posterior: Figure
+    exposure: float | None = None
+
+
+class Risk(Part):
+    """Which records are at risk, under one attack (the strongest that could be calibrated)."""
+
+    attack: str
+    threshold: float = 0.9
+    at_risk: int = 0
+    share_at_risk: Figure = Figure()
+    posterior_histogram: list[float] = Field(default_factory=list, description="shares of members in ten equal posterior bins")
+    exposure_quantiles: list[float] = Field(default_factory=list, description="0, 5, 25, 50, 75, 95, 100 % quantiles")
+    calibration: list[tuple[float, float, int]] = Field(
+        default_factory=list, description="(mean posterior, share of members, records) per bin, on the target"
+    )
+    slices: list[Slice] = []
+    records: list[RecordRisk] = Field(default=[], description="the most exposed records first, a limited number")
+
+
+class PerTarget(Part):
+    """One model in the target's place."""
+
+    target: int
+    auc: float
+    tpr: list[float | None]
+
+
+class AttackResult(Part):
+    """One attack's outcome; larger scores always meant "more likely a member"."""
+
+    name: str
+    label: str = ""
+    params: dict[str, Any] = {}
+    access: str = "score"
+    status: Literal["ok", "failed", "skipped"] = "ok"
+    reason: str = ""
+    auc: Figure = Figure()
+    balanced_accuracy: Figure = Figure()
+    tpr: list[TprPoint] = []
+    operational: Operational | None = None
+    operating_points: list[Operational] = []
+    queries_per_record: int = 1
+    shadow_models: int = 0
+    seconds: float = 0.0
+    targets: list[PerTarget] = []
+    between_target_sd: float | None = None
+    distinct_scores: int | None = None
+    roc: Curve | None = None
+    histogram: Histogram | None = None
+    paper: str = ""
+
+    @property
+    def title(self) -> str:
+        """The label, or the name when the attack has only one variant."""
+        return self.label or self.name
+
+
+class Population(Part):
+    """The records audited, and those held out from every model."""
+
+    members: int
+    nonmembers: int
+    classes: int
+    records: int = 0
+    held_out: int = 0
+    features: int = 0
+    source: str = ""
+    fingerprint: str = ""
+
+
+class TargetFacts(Part):
+    """The model under audit."""
+
+    kind: str
+    access: str
+    train_accuracy: float | None = None
+    test_accuracy: float | None = None
+    train_loss: float | None = None
+    test_loss: float | None = None
+    given: bool = False
+    recipe: str = ""
+
+
+class ShadowFacts(Part):
+    """The shadow models."""
+
+    count: int = 0
+    trained: int = 0
+    reused: int = 0
+    train_accuracy: float | None = None
+    test_accuracy: float | None = None
+    seconds: float = 0.0
+    design: str = ""
+
+
+class Epsilon(Part):
+    """A lower bound on ε, with what it assumes."""
+
+    method: str
+    assumption: str
+    delta: float
+    value: float
+    confidence: float
+
+
+class Check(Part):
+    """Something that says whether this audit should be believed."""
+
+    id: str
+    level: Level
+    message: str
+    cure: str = ""
+    cause: str = ""
+
+
+class Finding(Part):
+    """One rule of the gate, judged."""
+
+    id: str
+    attack: str
+    metric: str
+    value: float | None
+    limit: float
+    passed: bool
+    message: str
+
+
+class Seconds(Part):
+    """Wall-clock seconds per stage."""
+
+    shadow: float = 0.0
+    signals: float = 0.0
+    attacks: float = 0.0
+    total: float = 0.0
+
+
+class Cost(Part):
+    """What the audit used."""
+
+    seconds: Seconds = Seconds()
+    peak_rss_mb: float = 0.0
+    target_queries: int = 0
+    store_mb: float = 0.0
+
+
+class AuditLog(Part):
+    """A whole audit. Read it with `AuditLog.load`, write it with `save`, render it with `report`."""
+
+    format: Literal["vestige.audit"] = "vestige.audit"
+    version: Literal[1] = 1
+    status: Status = "complete"
+    name: str = "audit"
+    created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    config: dict[str, Any] = {}
+    provenance: dict[str, Any] = {}
+    population: Population
+    target: TargetFacts
+    shadow: ShadowFacts = ShadowFacts()
+    attacks: list[AttackResult] = []
+    risk: Risk | None = None
+    epsilon: list[Epsilon] = []
+    checks: list[Check] = []
+    findings: list[Finding] = []
+    cost: Cost = Cost()
+
+    @property
+    def passed(self) -> bool:
+        """Whether the audit completed, may be believed, and no rule of the gate failed."""
+        return self.exit_code == 0
+
+    @property
+    def exit_code(self) -> int:
+        """The process exit code that this log means: 130, 3, 4, 1 or 0, the first that applies."""
+        if self.status == "interrupted":
+            return 130
+        if self.status != "complete":
+            return 3
+        if any(check.level == "error" for check in self.checks):
+            return 4
+        return int(any(not finding.passed for finding in self.findings))
+
+    def attack(self, name: str) -> AttackResult:
+        """Return the result with this label, or else the first with this name; raise UsageError when there is none."""
+        for result in self.attacks:
+            if result.title == name:
+                return result
+        for result in self.attacks:
+            if result.name == name:
+                return result
+        have = ", ".join(r.title for r in self.attacks) or "none"
+        raise UsageError(f"The audit has no attack called '{name}'; it has {have}.")
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """Return the log as JSON text."""
+        return self.model_dump_json(indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "the text") -> AuditLog:
+        """Read a log; raise DataError when it is not one."""
+        try:
+            return cls.model_validate_json(text)
+        except ValueError as error:
+            first = str(error).splitlines()
+            raise DataError(
+                f"Expected {source} to be a {FORMAT} log of version {VERSION}, got something else: {' '.join(first[1:3])}.",
+                hint="Give the audit.json that `vestige audit --out DIR` wrote.",
+            ) from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> AuditLog:
+        """Read a log from a file, or from the folder that holds its audit.json."""
+        path = Path(path)
+        file = path / "audit.json" if path.is_dir() else path
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"Could not read an audit log from '{file}': {error}.") from error
+        return cls.from_json(text, f"'{file}'")
+
+    def save(self, path: str | Path) -> Path:
+        """Write the log to a file, or as audit.json into a folder; the old file stays whole until the new one is."""
+        from vestige.store import write_atomically
+
+        path = Path(path)
+        file = path / "audit.json" if path.is_dir() or not path.suffix else path
+        write_atomically(file, self.to_json().encode())
+        return file
+
+    def render(self, format: str = "html") -> str:
+        """Return the log as text in one of the formats: html, json, md, csv, sarif, junit or text."""
+        if format not in FORMATS:
+            raise UsageError(f"Expected a report format among {', '.join(FORMATS.names())}, got '{format}'.")
+        text: str = FORMATS.get(format)(self)
+        return text
+
+    def report(self, path: str | Path, format: str | None = None) -> Path:
+        """Write the log to ``path`` in a format, by default the one that the file's ending names; return the path."""
+        path = Path(path)
+        if format is None:
+            format = SUFFIXES.get(path.suffix.lower())
+            if format is None:
+                known = ", ".join(SUFFIXES)
+                raise UsageError(f"Expected a report file ending in one of {known}, got '{path.name}'.", hint="Or give format=….")
+        text = self.render(format)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"Could not write the report to '{path}': {error}.") from error
+        return path
+
+    def summary(self) -> Text:
+        """Return the terminal table as plain text; it ends in the verdict."""
+        return Text(self.render("text"))
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return a pandas DataFrame with one row per attack, indexed by its title; figures have ``_low`` and ``_high`` columns."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingDependency("pandas", extra="tables", purpose="AuditLog.to_frame") from error
+        columns, rows = load("vestige.report.csv:table")(self)
+        return pandas.DataFrame(rows, columns=columns).set_index("attack")
+
+    def __repr__(self) -> str:
+        ran = [r for r in self.attacks if r.status == "ok"]
+        best = max(ran, key=lambda r: r.auc.low if r.auc.low is not None else r.auc.value or 0.0, default=None)
+        facts = [self.status, f"{len(ran)} of {len(self.attacks)} attacks"]
+        if best is not None and best.auc.value is not None:
+            interval = "" if best.auc.low is None or best.auc.high is None else f" [{best.auc.low:.3f}, {best.auc.high:.3f}]"
+            facts.append(f"highest AUC {best.auc.value:.3f}{interval} ({best.title})")
+        if self.findings:
+            facts.append(f"gate {'passed' if all(f.passed for f in self.findings) else 'failed'}")
+        return f"<AuditLog {self.name}: {', '.join(facts)}>"
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def _repr_html_(self) -> str:
+        card: str = load("vestige.report.card:render")(self)
+        return card

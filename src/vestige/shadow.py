@@ -1,0 +1,304 @@
+"""Shadow models: train and measure what the store lacks, one job per handful of models, each result safe once written.
+
+Every model is measured right after it was trained, while it is in memory; what is kept is a few numbers per record and, when
+asked, its weights. A run that is killed therefore loses at most the models that were being trained at that moment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vestige.errors import ModelError, UsageError
+from vestige.executors import EXECUTORS
+from vestige.progress import Progress, Silence
+from vestige.records import Records
+from vestige.seeds import seed_for
+from vestige.signals.base import Signals, SignalTable
+from vestige.signals.measure import measure
+from vestige.split import Split
+from vestige.store import Store, digest
+from vestige.target import BatchRecipe, IntArray, Recipe, Target
+
+if TYPE_CHECKING:
+    from vestige.target import FloatArray
+
+SIGNALS_VERSION = 1
+STANDARD = ("loss", "log_odds", "hinge", "entropy", "modified_entropy", "max_log_probability", "correct")
+STANDARD_REGRESSION = ("loss", "residual", "negative_log_loss")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """What is wanted of every model: signal ``keys`` on ``rows`` (audited records first), asked with these ``queries``."""
+
+    keys: tuple[str, ...]
+    rows: IntArray
+    queries: tuple[str, ...] = ()
+    seed: int = 0
+
+    def sets(self, task: str) -> list[tuple[str, ...]]:
+        """Return the artefacts that hold the keys: the standard ones together, each further one alone."""
+        standard = STANDARD if task == "classification" else STANDARD_REGRESSION
+        return [standard, *((key,) for key in self.keys if key not in standard)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A handful of models to train (or restore) and measure."""
+
+    recipe: Recipe
+    records: Records
+    rows: tuple[IntArray, ...]
+    seeds: tuple[int, ...]
+    models: tuple[str, ...]
+    missing: tuple[tuple[tuple[str, tuple[str, ...]], ...], ...]
+    demand: Demand
+    store: str
+    keep: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShadowPool:
+    """Every model's signals, row 0 the target, and what it took to get them."""
+
+    split: Split
+    signals: SignalTable
+    trained: int
+    reused: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a pool would need: the store key of each model, and for each the artefacts that the store lacks."""
+
+    models: tuple[str, ...]
+    artefacts: tuple[dict[tuple[str, ...], str], ...]
+    missing: dict[int, tuple[tuple[str, tuple[str, ...]], ...]] = field(default_factory=dict)
+
+    @property
+    def reused(self) -> int:
+        """How many models the store already has."""
+        return len(self.models) - len(self.missing)
+
+
+def model_key(recipe: Recipe, records: Records, rows: IntArray, seed: int) -> str:
+    """Return the store key of one trained model."""
+    parts = {
+        "recipe": recipe.fingerprint(),
+        "records": records.fingerprint,
+        "rows": digest("rows", {"rows": np.asarray(rows, np.int64).tobytes().hex()}),
+        "seed": seed,
+    }
+    return digest("model", parts)
+
+
+def look(split: Split, recipe: Recipe, records: Records, demand: Demand, store: Store, *, first: int = 0) -> Work:
+    """Return what the store lacks; models before ``first`` (a target that was given) are not looked for."""
+    rows_digest = digest("rows", {"rows": demand.rows.tobytes().hex()})
+    models, artefacts = [], []
+    missing = {}
+    for model in range(first, 1 + split.shadows):
+        seed = seed_for(split.seed, "model", model)
+        key = model_key(recipe, records, split.rows(model), seed)
+        parts: dict[tuple[str, ...], str] = {}
+        for names in demand.sets(records.task):
+            parts[names] = digest(
+                "signals",
+                {
+                    "model": key,
+                    "names": list(names),
+                    "rows": rows_digest,
+                    "queries": list(demand.queries),
+                    "seed": demand.seed if demand.queries else 0,
+                    "version": SIGNALS_VERSION,
+                },
+            )
+        lacks = tuple((place, names) for names, place in parts.items() if not store.has("signals", place))
+        models.append(key)
+        artefacts.append(parts)
+        if lacks:
+            missing[model] = lacks
+    return Work(models=tuple(models), artefacts=tuple(artefacts), missing=missing)
+
+
+def gather(
+    split: Split,
+    recipe: Recipe,
+    records: Records,
+    demand: Demand,
+    store: Store,
+    *,
+    given: Mapping[str, Signals] | None = None,
+    executor: str = "inline",
+    workers: int = 2,
+    keep_models: bool = True,
+    progress: Progress | None = None,
+) -> ShadowPool:
+    """Return the signals of every model, training and measuring only what the store lacks.
+
+    ``given``: the signals of a target that was not trained here; it takes row 0. Raises ModelError when training fails.
+    """
+    progress = progress or Silence()
+    start = time.perf_counter()
+    first = 0 if given is None else 1
+    trained = reused = 0
+    notes: list[str] = []
+    total = 1 + split.shadows - first
+    for attempt in range(3):
+        work = look(split, recipe, records, demand, store, first=first)
+        if attempt == 0:
+            reused = work.reused
+            progress.begin("models", total, reused=reused)
+        jobs = _jobs(work, split, recipe, records, demand, store, keep_models)
+        trained += _run(jobs, executor, workers, progress, notes)
+        columns, lost = _read(work, store, demand, first, given)
+        if not lost:
+            break
+    else:
+        raise ModelError("The store keeps losing what is written to it.", hint="Check the disk, or choose another store.")
+    progress.end("models")
+    table = SignalTable(columns, len(demand.rows), 1 + split.shadows)
+    return ShadowPool(
+        split=split,
+        signals=table,
+        trained=trained,
+        reused=reused,
+        seconds=time.perf_counter() - start,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _jobs(
+    work: Work, split: Split, recipe: Recipe, records: Records, demand: Demand, store: Store, keep: bool
+) -> list[Job]:
+    first = 1 + split.shadows - len(work.models)
+    pending = sorted(work.missing)
+    size = _chunk_size(recipe, records)
+    jobs = []
+    for start in range(0, len(pending), size):
+        group = pending[start : start + size]
+        jobs.append(
+            Job(
+                recipe=recipe,
+                records=records,
+                rows=tuple(split.rows(model) for model in group),
+                seeds=tuple(seed_for(split.seed, "model", model) for model in group),
+                models=tuple(work.models[model - first] for model in group),
+                missing=tuple(work.missing[model] for model in group),
+                demand=demand,
+                store=str(store.root),
+                keep=keep,
+            )
+        )
+    return jobs
+
+
+def _chunk_size(recipe: Recipe, records: Records) -> int:
+    choose = getattr(recipe, "chunk_size", None)
+    return max(1, int(choose(records))) if callable(choose) else 1
+
+
+def _run(jobs: Sequence[Job], executor: str, workers: int, progress: Progress, notes: list[str]) -> int:
+    if not jobs:
+        return 0
+    trained = 0
+    runner = EXECUTORS.create(executor, {"workers": workers} if executor != "inline" else {})
+    for index, done in runner.run(perform, jobs):
+        trained += done.trained
+        notes.extend(done.notes)
+        progress.advance("models", len(jobs[index].models))
+    return trained
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a job reports back; the results themselves are in the store."""
+
+    trained: int
+    notes: tuple[str, ...] = ()
+
+
+def perform(job: Job) -> Done:
+    """Train or restore the job's models, measure what is missing, and write both to the store."""
+    store = Store(job.store)
+    targets: list[Target | None] = [_restored(job, store, key) for key in job.models]
+    fresh = [place for place, target in enumerate(targets) if target is None]
+    for place, target in zip(fresh, _fit(job, fresh), strict=True):
+        targets[place] = target
+        if job.keep and hasattr(target, "state"):
+            store.put("models", job.models[place], target.state(), {"seed": job.seeds[place]})
+    notes: list[str] = []
+    for target, missing in zip(targets, job.missing, strict=True):
+        assert target is not None
+        notes.extend(getattr(target, "notes", ()))
+        keys = [key for _, names in missing for key in names]
+        demand = job.demand
+        values = measure(target, job.records, demand.rows, keys, queries=demand.queries, seed=demand.seed)
+        for place, names in missing:
+            store.put("signals", place, {key: values[key] for key in names}, {"names": list(names)})
+    return Done(len(fresh), tuple(notes))
+
+
+def _fit(job: Job, places: Sequence[int]) -> list[Target]:
+    if not places:
+        return []
+    rows, seeds = [job.rows[place] for place in places], [job.seeds[place] for place in places]
+    if isinstance(job.recipe, BatchRecipe):
+        return job.recipe.fit_many(job.records, rows, seeds)
+    return [job.recipe.fit(job.records, one, seed) for one, seed in zip(rows, seeds, strict=True)]
+
+
+def _restored(job: Job, store: Store, key: str) -> Target | None:
+    restore: Callable[..., Target] | None = getattr(job.recipe, "restore", None)
+    if restore is None:
+        return None
+    kept = store.get("models", key)
+    return None if kept is None else restore(job.records, kept.arrays)
+
+
+def _read(
+    work: Work, store: Store, demand: Demand, first: int, given: Mapping[str, Signals] | None
+) -> tuple[dict[str, list[Signals]], bool]:
+    columns: dict[str, list[Signals]] = {}
+    if first:
+        assert given is not None
+        for key in demand.keys:
+            columns[key] = [given[key]]
+    for parts in work.artefacts:
+        for names, place in parts.items():
+            artefact = store.get("signals", place)
+            if artefact is None:
+                return {}, True
+            for key in names:
+                if not first or key in columns:
+                    columns.setdefault(key, []).append(artefact.arrays[key])
+    return columns, False
+
+
+def architecture_of(recipe: Recipe, **changes: Any) -> Recipe:
+    """Return the recipe with some of its options changed."""
+    try:
+        return replace(recipe, **changes)  # type: ignore[type-var]
+    except TypeError as error:
+        raise UsageError(f"The recipe cannot be changed: {error}.") from error
+
+
+def accuracies(table: SignalTable, split: Split, rows: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Return each model's accuracy on the records it trained on and on the others, from the ``correct`` signal."""
+    masks = split.masks[:, rows]
+    inside, outside = np.full(table.models, np.nan), np.full(table.models, np.nan)
+    for model in range(table.models):
+        correct = np.asarray(table.model("correct", model))[:, 0]
+        mask = masks[model]
+        if mask.any():
+            inside[model] = correct[mask].mean()
+        if not mask.all():
+            outside[model] = correct[~mask].mean()
+    return inside, outside

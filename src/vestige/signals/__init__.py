@@ -1,0 +1,90 @@
+"""Signals: numbers measured on (model, record). Look them up by key, or compute many from one answer."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import cast
+
+from vestige.errors import AccessError, UsageError
+from vestige.registry import Registry
+from vestige.signals.answers import resolution_of
+from vestige.signals.base import OutputSignal, Signal, Signals, SignalTable, key_of
+from vestige.signals.output import measure_signals
+from vestige.target import FloatArray, IntArray, Outputs
+
+SIGNALS = Registry(
+    "signals",
+    {
+        "loss": "vestige.signals.classification:Loss",
+        "log_probability": "vestige.signals.classification:LogProbability",
+        "log_odds": "vestige.signals.classification:LogOdds",
+        "hinge": "vestige.signals.classification:Hinge",
+        "entropy": "vestige.signals.classification:Entropy",
+        "modified_entropy": "vestige.signals.classification:ModifiedEntropy",
+        "max_log_probability": "vestige.signals.classification:MaxLogProbability",
+        "correct": "vestige.signals.classification:Correct",
+        "std_probability": "vestige.signals.classification:StdProbability",
+        "top_probabilities": "vestige.signals.classification:TopProbabilities",
+        "log_probabilities": "vestige.signals.classification:LogProbabilities",
+        "taylor_log_probability": "vestige.signals.classification:TaylorLogProbability",
+        "residual": "vestige.signals.regression:Residual",
+        "negative_log_loss": "vestige.signals.regression:NegativeLogLoss",
+    },
+)
+
+__all__ = [
+    "SIGNALS",
+    "OutputSignal",
+    "Signal",
+    "SignalTable",
+    "Signals",
+    "create",
+    "key_of",
+    "measure_outputs",
+    "resolution_of",
+]
+
+
+@lru_cache(maxsize=256)
+def create(key: str) -> Signal:
+    """Return the signal that a table key names; raises UsageError when it names none.
+
+    >>> create("log_probability(temperature=2.0)")
+    LogProbability(temperature=2.0)
+    """
+    name, bracket, inside = key.partition("(")
+    try:
+        call = ast.parse(f"signal({inside}" if bracket else "signal()", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args:
+            raise ValueError(key)
+        params = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise UsageError(
+            f"Expected a signal key such as loss or log_probability(temperature=2.0), got '{key}'."
+        ) from error
+    return cast("Signal", SIGNALS.create(name.strip(), params))
+
+
+def measure_outputs(
+    outputs: Outputs,
+    y: IntArray | FloatArray,
+    keys: Sequence[str],
+    *,
+    classes: int | None = None,
+    resolution: float | None = None,
+) -> dict[str, Signals]:
+    """Return the (R, K) float32 values of every key from one answer to R records with true labels ``y``.
+
+    ``classes``: how many columns the answer must have, when known; ``resolution``: what an exact zero among
+    probabilities stands for (None: `resolution_of` the answer). Raises AccessError for a key that the answer does not
+    show, and ModelError for an answer with NaN, too few columns or a wrong number of rows.
+    """
+    signals: dict[str, OutputSignal] = {}
+    for key in keys:
+        signal = create(key)
+        if not isinstance(signal, OutputSignal):
+            raise AccessError(f"The signal '{key}' is not a function of the target's answer alone.")
+        signals[key] = signal
+    return measure_signals(outputs, y, signals, classes=classes, resolution=resolution)
