@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vestige.canonical import canonical_json, digest
 from vestige.errors import UsageError
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
-values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text("abcdef_"), inner), max_leaves=12)
+values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text("abc_"), inner), max_leaves=12)
 mappings = st.dictionaries(st.text("abcdef_"), values)
 
 
@@ -51,22 +52,23 @@ def test_order_of_keys_does_not_count_and_text_is_json(parts):
 
 def test_numpy_and_enum_values_stand_for_what_they_hold():
     plain = {"a": 3, "b": 0.1, "c": True, "d": "red", "e": [1, 2], "f": 2}
-    fancy = {
-        "a": np.int32(3), "b": np.float64(0.1), "c": np.bool_(True), "d": Colour.RED, "e": (np.uint8(1), 2), "f": Level.TWO,
-    }  # fmt: skip
+    fancy = {"a": np.int32(3), "b": np.float64(0.1), "c": np.bool_(True), "d": Colour.RED}
+    fancy |= {"e": (np.uint8(1), 2), "f": Level.TWO}
     assert digest("k", fancy) == digest("k", plain)
     assert digest("k", {"b": np.float32(0.1)}) == digest("k", {"b": float(np.float32(0.1))}) != digest("k", {"b": 0.1})
 
 
 def test_neighbouring_numbers_and_kinds_differ():
-    keys = [digest("k", {"x": x}) for x in (1, 1.0, True, "1", 0.0, -0.0, 0.1, math.nextafter(0.1, 1), math.nan, None, [1])]
+    values = (1, 1.0, True, "1", 0.0, -0.0, 0.1, math.nextafter(0.1, 1), math.nan, None, [1])
+    keys = [digest("k", {"x": x}) for x in values]
     assert len(set(keys)) == len(keys)
     assert digest("k", {"x": 1}) != digest("other", {"x": 1})
 
 
 def test_arrays_count_by_dtype_shape_and_contents():
     base = np.arange(6, dtype=np.int64)
-    variants = [base, base.astype(np.int32), base.reshape(2, 3), base.reshape(3, 2), base + 1, base.tolist(), base.tobytes()]
+    variants = [base, base.astype(np.int32), base.reshape(2, 3), base.reshape(3, 2), base + 1]
+    variants += [base.tolist(), base.tobytes()]
     assert len({digest("k", {"x": x}) for x in variants}) == len(variants)
     assert digest("k", {"x": np.asfortranarray(base.reshape(2, 3))}) == digest("k", {"x": base.reshape(2, 3)})
 
@@ -78,7 +80,8 @@ def test_the_key_is_fixed_for_all_time():
 
 
 @pytest.mark.parametrize(
-    "unstable", [{1, 2}, object(), lambda: None, Path("/a"), np.longdouble(1), np.array([None]), 1j, np.datetime64("2020")]
+    "unstable",
+    [{1, 2}, object(), lambda: None, Path("/a"), np.longdouble(1), np.array([None]), 1j, np.datetime64("2020")],
 )
 def test_unstable_values_are_refused_with_their_place(unstable):
     with pytest.raises(UsageError, match=r"parts\.parts\.recipe\[1\]"):

@@ -27,12 +27,16 @@ def exact_duplicates(records: Records) -> NDArray[np.int64]:
     return _confirmed(matrix, _first_of(_hashes(matrix)))
 
 
-def drop_duplicates(records: Records) -> Records:
-    """Return the records without repeats: of every set of twins the first stays."""
+def distinct_rows(records: Records) -> NDArray[np.int64]:
+    """Return the rows that repeat none before them: of every set of twins the first."""
     first = exact_duplicates(records)
-    rows = np.arange(len(records), dtype=np.int64)
-    kept = rows[first == rows]
-    return records if len(kept) == len(records) else records.take(kept)
+    return np.flatnonzero(first == np.arange(len(first))).astype(np.int64)
+
+
+def drop_duplicates(records: Records) -> Records:
+    """Return the records without repeats."""
+    rows = distinct_rows(records)
+    return records if len(rows) == len(records) else records.take(rows)
 
 
 def _first_of(keys: NDArray[Any]) -> NDArray[np.int64]:

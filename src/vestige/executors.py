@@ -135,9 +135,9 @@ class Inline:
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """Jobs in ``workers`` processes of this machine (None: one for each core), which share its cores between them.
+    """Jobs in ``workers`` processes of this machine (None: one for each core), sharing its cores between them.
 
-    The function and the jobs are written to a temporary folder once; workers map the arrays in it, so that records which
+    The function and the jobs are written to a temporary folder once; workers map the arrays in it, so that records that
     all jobs share are held in memory once. A job may change its arrays: the changes stay its own.
     """
 

@@ -25,7 +25,7 @@ def clean_features(x: Any) -> Any:
         return _clean_frame(x)
     if hasattr(x, "tocsr"):
         raise DataError("Expected dense features, got a sparse matrix.", hint="Convert it with x.toarray().")
-    array = as_array(x, "features")
+    array = _numeric(as_array(x, "features"))
     if array.ndim < 2:
         raise DataError(
             f"Expected features of shape (records, features), got an array of shape {array.shape}.",
@@ -33,7 +33,6 @@ def clean_features(x: Any) -> Any:
         )
     if array.size == 0 and len(array):
         raise DataError(f"Expected at least one feature, got an array of shape {array.shape}.")
-    array = _numeric(array)
     check_finite(array)
     return _compact(array)
 
@@ -133,7 +132,7 @@ def _clean_frame(frame: Any) -> Any:
             raise DataError(f"Expected real features, got complex numbers in column '{name}'.")
         missing = column.isna().to_numpy(dtype=bool)
         if pd.api.types.is_float_dtype(column.dtype):
-            missing |= np.isinf(column.to_numpy(dtype=np.float64, na_value=np.nan))
+            missing = missing | np.isinf(column.to_numpy(dtype=np.float64, na_value=np.nan))
         if missing.any():
             raise DataError(
                 f"Expected complete features, got {int(missing.sum()):,} missing or infinite value(s) in column "

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from vestige.errors import DataError, MissingDependency, StoreError, UsageError
+from vestige.record_table import RecordRow, to_csv
 from vestige.registry import Registry, load
 
 if TYPE_CHECKING:
@@ -281,6 +283,23 @@ class AuditLog(Part):
     checks: list[Check] = []
     findings: list[Finding] = []
     cost: Cost = Cost()
+
+    _records: list[RecordRow] = PrivateAttr(default_factory=list)
+
+    @property
+    def record_table(self) -> list[RecordRow]:
+        """One row per audited record; only the run itself has it, a log read from a file does not."""
+        return list(self._records)
+
+    def with_records(self, rows: Sequence[RecordRow]) -> AuditLog:
+        """Return this log with the per-record table attached."""
+        copy = self.model_copy()
+        copy._records = list(rows)
+        return copy
+
+    def records_csv(self) -> str:
+        """Return the per-record table as CSV text, empty for a log read from a file."""
+        return to_csv(self._records)
 
     @property
     def passed(self) -> bool:

@@ -260,17 +260,17 @@ def _population(n: int, share: float, seed: int, codes: IntArray | None, exclude
     order = rng(seed, "population").permutation(len(sizes))
     order = order[~barred[order]]
     wanted = math.floor(n * share + 1e-9)
-    filled = np.cumsum(sizes[order])
-    count = int(np.searchsorted(filled, wanted, side="right"))
-    if wanted < 1 or count == 0:
+    if wanted < 1:
         raise UsageError(f"Expected a population of at least one record, got a share of {share:g} of {n} records.")
-    if len(filled) == 0 or filled[-1] < wanted or (excluded.any() and count == len(order)):
-        available = int(filled[-1]) if len(filled) else 0
+    filled = np.cumsum(sizes[order])
+    available = int(filled[-1]) if len(filled) else 0
+    if available < wanted:
         raise DataError(
-            f"Expected more records outside every training set than the population of {wanted:,} asked for, got "
+            f"Expected more records outside every training set than the {wanted:,} of the population, got "
             f"{available:,}.",
             hint="Ask for a smaller population, or add non-members.",
         )
+    count = int(np.argmin(np.abs(filled - wanted))) + 1
     return np.flatnonzero(np.isin(unit, order[:count])).astype(np.int64)
 
 

@@ -17,6 +17,7 @@ Design = Literal["blocks", "bernoulli", "given"]
 
 
 def check_options(n: int, shadows: int, fraction: float, design: str, population: float, masks: Any) -> None:
+    """Raise UsageError for an option that cannot mean anything."""
     checks: list[tuple[bool, Callable[[], str]]] = [
         (n >= 2, lambda: f"Expected at least 2 records to split, got {n}."),
         (shadows >= 0, lambda: f"Expected the number of shadow models to be 0 or more, got {shadows}."),
@@ -46,6 +47,7 @@ def _as_mask(values: Any, shape: tuple[int, ...], what: str) -> BoolArray:
 
 
 def known_members(members: Any, n: int) -> BoolArray:
+    """Return the (n,) mask of an existing target's members; raise DataError when it has only one kind."""
     mask = _as_mask(members, (n,), "the members mask")
     if mask.all():
         raise DataError(
@@ -61,6 +63,7 @@ def known_members(members: Any, n: int) -> BoolArray:
 
 
 def audited_rows(audited: Any, n: int) -> IntArray:
+    """Return the audited rows, ascending; raise DataError when they are not distinct rows of the n records."""
     rows = np.asarray(audited)
     if rows.dtype.kind == "b":
         return np.flatnonzero(_as_mask(rows, (n,), "the audited mask")).astype(np.int64)
@@ -74,6 +77,7 @@ def audited_rows(audited: Any, n: int) -> IntArray:
 
 
 def group_codes(groups: Any, n: int) -> IntArray:
+    """Return (n,) group codes from 0 on; raise DataError when there are fewer than two groups."""
     codes = np.asarray(groups)
     if codes.shape != (n,):
         raise DataError(f"Expected one group per record, got {n:,} records and groups of shape {codes.shape}.")
@@ -84,6 +88,7 @@ def group_codes(groups: Any, n: int) -> IntArray:
 
 
 def given_masks(masks: Any, n: int, shadows: int, codes: IntArray | None) -> BoolArray:
+    """Return the caller's masks; raise DataError when one is empty, full, or divides a group."""
     given = _as_mask(masks, (shadows, n), "the masks of the shadow models")
     sums = given.sum(axis=1)
     for model in np.flatnonzero((sums == 0) | (sums == n)).tolist():

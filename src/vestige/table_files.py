@@ -14,15 +14,18 @@ from vestige.errors import DataError, MissingDependency
 from vestige.tables import Table
 
 
-def read_csv(path: Path, *, names: Sequence[str] | None = None, delimiter: str | None = None) -> Table:
+def read_csv(path: Path, *, names: Sequence[str] | None = None, delimiter: str | None = None, skip: int = 0) -> Table:
     """Read a text table whose first line names the columns (or, with ``names``, one without such a line).
 
-    The delimiter is the comma, semicolon or tab that occurs most in the first line.
+    ``skip``: lines to leave out before it. The delimiter is the comma, semicolon or tab that occurs most in the first
+    line.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
             file.seek(0)
+            for _ in range(skip):
+                file.readline()
             best = delimiter or max(",;\t", key=first.count)
             reader = csv.reader(file, delimiter=best, skipinitialspace=True)
             header = list(names) if names else _header(next(reader, []), path)
@@ -36,7 +39,7 @@ def read_csv(path: Path, *, names: Sequence[str] | None = None, delimiter: str |
                         f"line {reader.line_num}."
                     )
                 rows.append([cell.strip() for cell in row])
-                lines.append(reader.line_num)
+                lines.append(skip + reader.line_num)
     except UnicodeDecodeError as error:
         raise DataError(f"Expected {path} to be UTF-8 text: {error.reason} at byte {error.start}.") from error
     except csv.Error as error:

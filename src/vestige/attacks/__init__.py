@@ -149,11 +149,11 @@ def unfit(attack: Attack, *, task: Task = "classification", access: Access = Acc
 def resolve(
     spec: str | Sequence[Named], task: Task = "classification", access: str | Access = Access.SCORE
 ) -> list[tuple[str, Attack]]:
-    """Return the attacks that ``spec`` names, each with a label that no other one has, such as ``modified_entropy[class]``.
+    """Return the attacks that ``spec`` names, each with a label of its own, such as ``modified_entropy[class]``.
 
     ``spec``: the name of a battery or of an attack, or a list of names and of {name, params}. A battery leaves out what
-    cannot run on such a target (`unfit`); an attack asked for by name is returned even so, for the audit to report why it
-    did not run. Raises UsageError for unknown names and parameters, and for an empty list.
+    cannot run on such a target (`unfit`); an attack asked for by name is returned even so, for the audit to report why
+    it did not run. Raises UsageError for unknown names and parameters, and for an empty list.
     """
     level = Access.parse(access)
     chosen: list[tuple[str, Attack]] = []

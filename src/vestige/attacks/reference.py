@@ -13,7 +13,7 @@ from vestige.attacks.moments import Floats, collect, runs, scalars
 from vestige.attacks.orientation import sign
 from vestige.attacks.spread import spread
 from vestige.records import Task
-from vestige.target import Access
+from vestige.target import Access, BoolArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,27 +63,26 @@ def tail_log_odds(evidence: Evidence, key: str) -> Floats:
         for query in range(own.shape[1]):
             block = turn * values[:, :, query].astype(np.float64)
             total[start:stop] += _log_odds(own[start:stop, query], block, seen, scale[start:stop, query])
-    return total / own.shape[1]
+    total /= own.shape[1]
+    return total
 
 
-def _log_odds(own: Floats, references: Floats, seen: np.ndarray, scale: Floats) -> Floats:
+def _log_odds(own: Floats, references: Floats, seen: BoolArray, scale: Floats) -> Floats:
+    """(n,) values against (M, n) references, of which only those ``seen`` count."""
     below, above = seen & (references < own), seen & (references > own)
     less, more, count = (mask.sum(axis=0).astype(np.float64) for mask in (below, above, seen))
     equal = count - less - more
+    highest, lowest = (equal == 0) & (more == 0), (equal == 0) & (less == 0)
     floor = np.where(below, references, -np.inf).max(axis=0, initial=-np.inf)
     ceiling = np.where(above, references, np.inf).min(axis=0, initial=np.inf)
-    inner = np.isfinite(floor) & np.isfinite(ceiling)
-    width = np.where(inner, ceiling, 1.0) - np.where(inner, floor, 0.0)
-    part = np.where(inner, (own - np.where(inner, floor, 0.0)) / width, 0.5)
-    # On an equal value the level is that value's own; between two, it is in between; both meet.
+    floor, ceiling = np.where(less > 0, floor, own - 1), np.where(more > 0, ceiling, own + 1)
+    part = (own - floor) / (ceiling - floor)
     level = np.where(equal > 0, less + (equal + 1) / 2, less + part)
-    left = np.log(level) if (level > 0).all() else np.log(np.where(level > 0, level, 1.0))
-    right = np.log(np.maximum(count + 1 - level, np.finfo(np.float64).tiny))
-    log_odds: Floats = left - right
-    tail = (equal == 0) & (count > 0)
-    for edge, side, gap in ((tail & (more == 0), 1.0, own - floor), (tail & (less == 0), -1.0, ceiling - own)):
-        # Half of a unit of probability mass lies beyond the outermost reference at its own place, less and less further out.
-        beyond = log_ndtr(-np.where(edge, gap, 0.0) / scale) + np.log(2.0)
-        far = beyond - np.log(count + 1 - np.exp(beyond))
-        log_odds = np.where(edge, -side * far, log_odds)
+    gap = np.where(highest, own - floor, np.where(lowest, ceiling - own, 0.0))
+    # Twice a normal tail: one whole level at the outermost reference, next to nothing many deviations further out.
+    tail = np.log(2.0) + log_ndtr(-gap / scale)
+    rest = np.log(count + 1 - np.exp(tail))
+    log_odds: Floats = np.log(level) - np.log(count + 1 - level)
+    log_odds = np.where(highest, rest - tail, np.where(lowest, tail - rest, log_odds))
+    log_odds[count == 0] = 0.0
     return log_odds

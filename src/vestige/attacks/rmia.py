@@ -10,7 +10,7 @@ import numpy as np
 from vestige.attacks.base import Evidence, Needs
 from vestige.attacks.likelihoods import mean_likelihoods
 from vestige.attacks.moments import Floats, scalars
-from vestige.attacks.rmia_offset import log_marginal, tuned_offset
+from vestige.attacks.rmia_offset import FALLBACK, log_marginal, tuned_offset
 from vestige.errors import AuditError, UsageError
 from vestige.records import Task
 from vestige.signals.base import key_of
@@ -40,7 +40,7 @@ class RMIA:
 
     temperature: float = 1.25
     gamma: float = 1.0
-    offline_a: float | Literal["auto"] = 0.5
+    offline_a: float | Literal["auto"] = FALLBACK
     aggregate: Aggregate = "mean"
     trim: float = 0.0
 
@@ -116,6 +116,8 @@ class RMIAOffline(RMIA):
     As RMIA, with the mean IN likelihood guessed as ``offline_a``·p_out + (1 − ``offline_a``). ``offline_a="auto"`` sets it by attacking
     references in the target's place; only for that does it look at IN values, and never at the target's.
     """
+
+    offline_a: float | Literal["auto"] = "auto"
 
     @property
     def needs(self) -> Needs:

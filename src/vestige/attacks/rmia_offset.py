@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from vestige.attacks.base import Evidence
@@ -10,9 +12,9 @@ from vestige.attacks.moments import Floats
 from vestige.errors import AuditError
 from vestige.target import BoolArray
 
-GRID = tuple(round(0.1 * step, 1) for step in range(11))
-FALLBACK = 0.5
-_MODELS, _RECORDS = 8, 5000  # simulated targets and records that settle the offset: more do not move it
+GRID = tuple(round(0.05 * step, 2) for step in range(21))
+FALLBACK = 0.8
+_MODELS, _RECORDS, _RUNS = 8, 5000, 8  # simulated targets and records that settle the offset: more do not move it
 _FAINT = -690.0
 
 
@@ -52,15 +54,16 @@ def tuned_offset(evidence: Evidence, key: str) -> float:
     """
     if evidence.needs.side != "both":
         raise AuditError("Tuning RMIA's offset attacks references in the target's place, which takes their IN values too.")
-    records = np.linspace(0, len(evidence) - 1, min(len(evidence), _RECORDS)).astype(np.int64)
-    masks = evidence.masks[:, records]
-    models = np.unique(np.linspace(0, len(masks) - 1, min(len(masks), _MODELS)).astype(np.int64)) if len(masks) else []
-    values = evidence.reference(key)[:, records].astype(np.float64)
+    if not len(evidence.masks):
+        return FALLBACK
+    parts = list(_sample(len(evidence)))
+    masks = np.concatenate([evidence.masks[:, a:b] for a, b in parts], axis=1)
+    values = np.concatenate([evidence.reference(key, a, b) for a, b in parts], axis=1).astype(np.float64)
     weights = (~masks)[:, :, None].astype(np.float64)
     likelihoods = np.exp(values) * weights
     total, count = likelihoods.sum(axis=0), weights.sum(axis=0)
     gains = np.zeros(len(GRID))
-    for model in models:
+    for model in np.unique(np.linspace(0, len(masks) - 1, min(len(masks), _MODELS)).astype(np.int64)):
         left_out = [model, *np.flatnonzero((masks == ~masks[model]).all(axis=1))]
         others = count - weights[left_out].sum(axis=0)
         known = others[:, 0] > 0
@@ -73,6 +76,16 @@ def tuned_offset(evidence: Evidence, key: str) -> float:
             marginal = half_and_half(out, offline_inside(out, offset))
             gains[place] += _auc((values[model][known] - marginal).mean(axis=1), member)
     return GRID[int(np.argmax(gains))] if gains.any() else FALLBACK
+
+
+def _sample(records: int) -> Iterator[tuple[int, int]]:
+    """Yield runs of records, all of them when they are few."""
+    if records <= _RECORDS:
+        yield 0, records
+        return
+    length = _RECORDS // _RUNS
+    for start in np.linspace(0, records - length, _RUNS).astype(np.int64):
+        yield int(start), int(start) + length
 
 
 def _auc(scores: Floats, member: BoolArray) -> float:

@@ -38,7 +38,7 @@ class Shokri:
     tasks: ClassVar[frozenset[Task]] = frozenset({"classification"})
     pools_records: ClassVar[bool] = True
 
-    model: Model = "mlp"
+    model: Model = "logistic"
     rows: int = 500
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ RECIPES = Registry(
     "recipes",
     {
         "torch": "vestige.backends.torch:TorchRecipe",
-        "sklearn": "vestige.backends.sklearn:SklearnRecipe.from_config",
-        "function": "vestige.backends.function:FunctionRecipe.from_config",
+        "sklearn": "vestige.backends.sklearn:SklearnRecipe",
+        "function": "vestige.backends.function:FunctionRecipe",
     },
 )

@@ -60,7 +60,7 @@ def outputs_of(kind: OutputKind, values: NDArray[Any], classes: int) -> Outputs:
     if kind == "labels":
         return Outputs(kind, values.astype(np.int64))
     values = values if values.dtype.kind == "f" else values.astype(np.float64)
-    bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    bad = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     if bad.any():
         raise ModelError(
             f"Expected finite answers, got NaN or infinity for {int(bad.sum())} of {len(values)} records.",

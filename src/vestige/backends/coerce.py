@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vestige.backends.boosters import library_of, predict_lightgbm, predict_xgboost, xgboost_kind
-from vestige.backends.function import CallableTarget, FunctionRecipe
+from vestige.backends.function import CallableTarget
 from vestige.backends.sklearn import SklearnRecipe, SklearnTarget
 from vestige.errors import ModelError, UsageError
 from vestige.target import OutputKind, Recipe, Target
@@ -26,9 +26,9 @@ ACCEPTED = "an estimator, a booster, a torch module, a function x -> probabiliti
 def as_target(model: Any, *, task: Task, classes: Sequence[str] | int) -> Target:
     """Return ``model`` as a target.
 
-    It may be a target already, an estimator or pipeline with scikit-learn's interface, an XGBoost or LightGBM booster, a
-    torch module, or a function from a batch to probabilities, logits, labels or values. ``classes``: the class names in
-    index order, or how many there are. Raises ModelError or UsageError when it is none of these or cannot answer.
+    It may be a target already, an estimator or pipeline with scikit-learn's interface, an XGBoost or LightGBM booster,
+    a torch module, or a function from a batch to probabilities, logits, labels or values. ``classes``: the names
+    in index order, or how many there are. Raises ModelError or UsageError when it is none of these or cannot answer.
     """
     if isinstance(model, type):
         raise UsageError(
@@ -71,16 +71,6 @@ def default_recipe(model: Any) -> Recipe:
         f"A {type(model).__name__} does not say how it was trained, and its shadow models must be trained so.",
         hint="Pass recipe=vestige.FunctionRecipe(train) with train(x, y, seed) -> model.",
     )
-
-
-def recipe_from(kind: str, options: dict[str, Any]) -> Recipe:
-    """Return the recipe of a config's [recipe] table: a registered kind, or ``package.module:function``."""
-    if ":" in kind:
-        return FunctionRecipe.from_config(kind, options)
-    from vestige.backends import RECIPES
-
-    recipe: Recipe = RECIPES.create(kind, options)
-    return recipe
 
 
 def _is_torch(model: Any) -> bool:

@@ -104,7 +104,7 @@ def preprocessed(estimator: Any, preprocess: Preprocess, x: Any) -> Any:
 
 
 def build(reference: str, params: Mapping[str, Any]) -> Any:
-    """Build the estimator that a config names as ``package.module:Class``; raises ConfigError with the closest names."""
+    """Build the estimator that a config names as ``package.module:Class``; raises ConfigError with close names."""
     try:
         factory = load(reference)
     except ModuleNotFoundError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vestige.backends.answers import are_probabilities, ask_in_blocks, class_indices, from_positive, outputs_of
 from vestige.backends.estimators import first_line, said
 from vestige.backends.fingerprints import fingerprint
-from vestige.errors import AccessError, ModelError, UsageError, VestigeError
+from vestige.errors import AccessError, ConfigError, ModelError, UsageError, VestigeError
 from vestige.registry import load
 from vestige.target import Access, IntArray, OutputKind, Outputs, Target, require
 
@@ -114,16 +114,16 @@ class FunctionRecipe:
     version: str = field(default="", kw_only=True)
 
     @classmethod
-    def from_config(cls, reference: str, options: Mapping[str, Any] | None = None) -> FunctionRecipe:
+    def from_config(cls, *, function: str, version: str = "", **options: Any) -> FunctionRecipe:
         """Return the recipe of ``package.module:function``; ``options`` are passed to it as keywords."""
         try:
-            train = load(reference)
+            train = load(function)
         except (ModuleNotFoundError, AttributeError) as error:
-            raise UsageError(
-                f"Could not find the training function '{reference}': {first_line(error)}.",
+            raise ConfigError(
+                f"Could not find the training function '{function}': {first_line(error)}.",
                 hint="Name it as package.module:function, with the folder that holds it on PYTHONPATH.",
             ) from error
-        return cls(partial(train, **options) if options else train)
+        return cls(partial(train, **options) if options else train, version=version)
 
     def __post_init__(self) -> None:
         given: object = self.train

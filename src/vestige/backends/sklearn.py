@@ -138,9 +138,9 @@ class SklearnRecipe:
     """Train clones of an estimator.
 
     Every random state inside it is set from the seed; its own random states, thread counts and verbosity do not matter.
-    ``preprocess``: ``none``; ``auto`` one-hot encodes the columns of a DataFrame that are not numbers; ``standard`` also
-    scales those that are. ``flatten``: whether images are shown to it as rows. ``labels``: the classes' own labels, for
-    an estimator whose parameters name them (class weights); without, it is trained on class indices.
+    ``preprocess``: ``none``; ``auto`` one-hot encodes a DataFrame's columns that are no numbers; ``standard`` also scales
+    those that are. ``flatten``: whether images are shown to it as rows. ``labels``: the classes' own labels, for an
+    estimator whose parameters name them (class weights); without, it is trained on class indices.
     """
 
     estimator: Any
@@ -152,23 +152,35 @@ class SklearnRecipe:
     def from_config(
         cls,
         *,
-        model: str,
+        model: str = "",
         params: Mapping[str, Any] | None = None,
         preprocess: Preprocess = "auto",
         flatten: bool = True,
+        **unknown: Any,
     ) -> SklearnRecipe:
         """Return the recipe of a config: ``model`` is ``package.module:Class``, ``params`` its constructor's."""
+        if unknown:
+            raise ConfigError(
+                f"[recipe] has no key '{next(iter(unknown))}' for an estimator; "
+                "it has model, params, preprocess and flatten.",
+                hint="The estimator's own parameters go under [recipe.params].",
+            )
+        if not model:
+            raise ConfigError(
+                "[recipe] needs 'model', the class of an estimator.", hint="Say model = 'sklearn.svm:SVC', for one."
+            )
         if preprocess not in PREPROCESS:
             raise ConfigError(f"Expected preprocess to be {', '.join(PREPROCESS)}, got '{preprocess}'.")
         return cls(build(model, params or {}), preprocess=preprocess, flatten=flatten)
 
     def fit(self, records: Records, rows: IntArray, seed: int) -> SklearnTarget:
         """Train one clone on ``rows``; raises ModelError with the model's own complaint when it cannot."""
+        model = self._fresh(seed, threads_here())
         x = records.rows_of(rows)
         if self.flatten and isinstance(x, np.ndarray) and x.ndim > 2:
             x = x.reshape(len(x), -1)
         y, known, columns = self._labelled(records, rows)
-        model = preprocessed(self._fresh(seed, threads_here()), self.preprocess, x)
+        model = preprocessed(model, self.preprocess, x)
         _require_task(model, records.task)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -1,1 +1,60 @@
+"""Figures from scores, and the uncertainty of every one of them: plain numpy and scipy that know nothing of models."""
 
+from vestige.metrics.calibration import Calibration, Posterior, calibrate, reliability
+from vestige.metrics.estimate import Estimate, withheld
+from vestige.metrics.exposure import Moments, exposure, moments
+from vestige.metrics.histogram import ScoreHistogram, histogram
+from vestige.metrics.intervals import (
+    OperatingPoint,
+    auc,
+    balanced_accuracy,
+    clopper_pearson,
+    operating_point,
+    proportion,
+)
+from vestige.metrics.risk import RiskSlice, exposure_quantiles, posterior_histogram, share_at_risk, slices
+from vestige.metrics.roc import Roc, area, best_threshold, distinct_above, ppv, roc, thin, threshold_at_fpr
+from vestige.metrics.targets import TargetMean, mean_band, mean_over_targets
+from vestige.metrics.tpr import Band, band, needed, tnr_at_fnr, tpr_at_fpr, tprs_at
+
+__all__ = [
+    "Band",
+    "Calibration",
+    "Estimate",
+    "Moments",
+    "OperatingPoint",
+    "Posterior",
+    "RiskSlice",
+    "Roc",
+    "ScoreHistogram",
+    "TargetMean",
+    "area",
+    "auc",
+    "balanced_accuracy",
+    "band",
+    "best_threshold",
+    "calibrate",
+    "clopper_pearson",
+    "distinct_above",
+    "exposure",
+    "exposure_quantiles",
+    "histogram",
+    "mean_band",
+    "mean_over_targets",
+    "moments",
+    "needed",
+    "operating_point",
+    "posterior_histogram",
+    "ppv",
+    "proportion",
+    "reliability",
+    "roc",
+    "share_at_risk",
+    "slices",
+    "thin",
+    "threshold_at_fpr",
+    "tnr_at_fnr",
+    "tpr_at_fpr",
+    "tprs_at",
+    "withheld",
+]

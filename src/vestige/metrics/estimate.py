@@ -17,8 +17,9 @@ Array = NDArray[np.float64]
 class Estimate:
     """A figure with a two-sided interval.
 
-    ``value``, ``low`` and ``high`` are None when the data cannot resolve the figure; ``reason`` then says what is missing. When a
-    value is present, a ``reason`` is a caveat to print beside it. ``method`` names how the interval was made.
+    ``value``, ``low`` and ``high`` are None when the data cannot resolve the figure; ``reason`` then says what is
+    missing. When a value is present, a ``reason`` is a caveat to print beside it. ``method`` names how the interval
+    was made.
     """
 
     value: float | None = None
@@ -44,7 +45,7 @@ def withheld(reason: str, method: str = "") -> Estimate:
 
 
 def enclosing(estimate: Estimate) -> Estimate:
-    """Return the estimate with an interval stretched, where rounding or discreteness asks for it, to hold its own value."""
+    """Return the estimate with its interval stretched, where discreteness asks for it, to hold its own value."""
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return estimate
     return replace(estimate, low=min(estimate.low, estimate.value), high=max(estimate.high, estimate.value))
@@ -54,7 +55,9 @@ def vector(scores: ArrayLike, what: str) -> Array:
     """Return finite float64 scores, shape (n,), n ≥ 1; raise DataError for anything else."""
     array: NDArray[Any] = np.asarray(scores)
     if array.ndim != 1 or array.size == 0:
-        raise DataError(f"Expected the {what} to be a list of at least one number, got an array of shape {array.shape}.")
+        raise DataError(
+            f"Expected the {what} to be a list of at least one number, got an array of shape {array.shape}."
+        )
     try:
         array = array.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:

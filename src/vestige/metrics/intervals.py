@@ -1,4 +1,4 @@
-"""Intervals for rates, for the AUC, and for balanced accuracy at a threshold that was fixed beforehand or is the best of all."""
+"""Intervals for rates, for the AUC, and for balanced accuracy at a fixed threshold or at the best of all."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from vestige.metrics.estimate import Array, Estimate, enclosing, share, vector, 
 from vestige.metrics.roc import Roc, area
 from vestige.seeds import rng
 
-POINTS = 256
-DRAWS = 2000
+POINTS = 128
+DRAWS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class OperatingPoint:
 
 
 def clopper_pearson(count: ArrayLike, trials: ArrayLike, *, confidence: float = 0.95) -> tuple[Array, Array]:
-    """Return the exact binomial interval (low, high) for counts out of trials, of any broadcast shape (Clopper & Pearson 1934)."""
+    """Return the exact binomial interval (low, high) of counts out of trials, elementwise (Clopper & Pearson 1934)."""
     tail = (1 - share(confidence, "the confidence")) / 2
     k, n = np.broadcast_arrays(np.asarray(count, np.float64), np.asarray(trials, np.float64))
     if np.any(n < 1) or np.any(k < 0) or np.any(k > n):
@@ -49,18 +49,22 @@ def proportion(count: int, trials: int, *, confidence: float = 0.95) -> Estimate
 def auc(curve: Roc, *, confidence: float = 0.95) -> Estimate:
     """Return the AUC with DeLong's interval on the logit scale (DeLong, DeLong & Clarke-Pearson 1988; Sun & Xu 2014).
 
-    When the scores separate perfectly DeLong's variance is zero; the interval is then the exact bound that uses only
-    min(n₁, n₀) independent pairs, all of which came out right.
+    When the scores separate perfectly, or are all equal, DeLong's variance is zero; the interval is then the bound
+    that follows from min(n₁, n₀) independent pairs that all came out alike.
     """
     n1, n0 = curve.members, curve.nonmembers
     value = area(curve)
-    z = float(special.ndtri(1 - (1 - share(confidence, "the confidence")) / 2))
+    tail = (1 - share(confidence, "the confidence")) / 2
+    if min(n1, n0) == 1:
+        return Estimate(value=value, low=0.0, high=1.0, method="none: one record on a side has no spread")
     error = _delong(curve)
-    if value in (0.0, 1.0) or (error == 0.0 and min(n1, n0) == 1):
-        far = ((1 - confidence) / 2) ** (1 / min(n1, n0))
-        low, high = (far, 1.0) if value == 1.0 else (0.0, 1 - far) if value == 0.0 else (0.0, 1.0)
-        return Estimate(value=value, low=low, high=high, method="exact for perfectly separated scores")
-    centre, step = special.logit(value), z * error / (value * (1 - value))
+    if error == 0.0:
+        unseen = 1 - tail ** (1 / min(n1, n0))
+        low, high = (
+            (value - unseen, value + unseen) if value in (0.0, 1.0) else (value - unseen / 2, value + unseen / 2)
+        )
+        return Estimate(value=value, low=max(low, 0.0), high=min(high, 1.0), method="exact, all pairs alike")
+    centre, step = special.logit(value), -float(special.ndtri(tail)) * error / (value * (1 - value))
     low, high = special.expit(centre - step), special.expit(centre + step)
     return enclosing(Estimate(value=value, low=float(low), high=float(high), method="DeLong, logit scale"))
 
@@ -97,7 +101,9 @@ def _newcombe(hits: int, members: int, rejected: int, nonmembers: int, confidenc
     value = (tpr + tnr) / 2
     low = value - np.hypot(tpr - tpr_low, tnr - tnr_low) / 2
     high = value + np.hypot(tpr_high - tpr, tnr_high - tnr) / 2
-    return Estimate(value=value, low=max(float(low), 0.0), high=min(float(high), 1.0), method="Newcombe, fixed threshold")
+    return Estimate(
+        value=value, low=max(float(low), 0.0), high=min(float(high), 1.0), method="Newcombe, fixed threshold"
+    )
 
 
 def _wilson(count: int, trials: int, z: float) -> tuple[float, float, float]:
@@ -110,8 +116,9 @@ def _wilson(count: int, trials: int, z: float) -> tuple[float, float, float]:
 def balanced_accuracy(curve: Roc, *, confidence: float = 0.95) -> Estimate:
     """Return max over thresholds of ½(TPR + TNR): an oracle's figure, chosen on the very scores it is measured on.
 
-    The maximum is biased upwards, so its lower end gives up what the largest of the nearly best thresholds may gain by chance:
-    the quantile of a simulated Gaussian process over them (Chernozhukov, Lee & Rosen 2013). The upper end is the normal one.
+    The maximum is biased upwards, so its lower end gives up what the largest of the nearly best thresholds may gain
+    by chance: the quantile of a simulated Gaussian process over them (Chernozhukov, Lee & Rosen 2013). The upper end
+    is the normal one.
     """
     tail = (1 - share(confidence, "the confidence")) / 2
     gap = curve.tpr - curve.fpr

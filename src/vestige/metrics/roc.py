@@ -18,8 +18,9 @@ ROUNDING = 1e-9  # 0.1 × 30 is 3.0000000000000004, and three false alarms in th
 class Roc:
     """The vertices of a ROC curve, from "nobody is a member" to "everybody is".
 
-    ``thresholds``: (V,) descending, the last −inf; at vertex i everyone with score > ``thresholds[i]`` is called a member, which is
-    right for ``hits[i]`` of ``members`` and wrong for ``alarms[i]`` of ``nonmembers``. Larger scores mean "more likely a member".
+    ``thresholds``: (V,) descending, the last −inf; at vertex i everyone with score > ``thresholds[i]`` is called a
+    member, which is right for ``hits[i]`` of ``members`` and wrong for ``alarms[i]`` of ``nonmembers``. Larger scores
+    mean "more likely a member".
     """
 
     thresholds: Array
@@ -47,7 +48,7 @@ class Roc:
         return self.alarms / self.nonmembers
 
     def vertex_at(self, fpr: float) -> int:
-        """Return the last vertex whose empirical false-positive rate is at most ``fpr``: none with more hits qualifies."""
+        """Return the last vertex whose empirical FPR is at most ``fpr``: none with more hits qualifies."""
         allowed = np.floor(share(fpr, "a false-positive rate") * self.nonmembers + ROUNDING)
         return int(np.searchsorted(self.alarms, allowed, side="right")) - 1
 
@@ -85,7 +86,7 @@ def area(curve: Roc) -> float:
 
 
 def threshold_at_fpr(nonmembers: ArrayLike, fpr: float) -> float:
-    """Return the smallest threshold that at most a share ``fpr`` of these non-members exceeds; a member scores above it.
+    """Return the smallest threshold that at most a share ``fpr`` of these non-members exceeds.
 
     >>> threshold_at_fpr([1, 2, 3, 4], 0.25)
     3.0
@@ -103,7 +104,7 @@ def best_threshold(curve: Roc) -> tuple[float, float]:
 
 
 def ppv(tpr: float, fpr: float, prior: float) -> float | None:
-    """Return the precision P(member | called a member) when a share ``prior`` of the records are members; None if nobody is called one."""
+    """Return P(member | called a member) when a share ``prior`` are members; None if nobody is called one."""
     called = share(prior, "a prior") * tpr + (1 - prior) * fpr
     return prior * tpr / called if called > 0 else None
 
@@ -116,8 +117,8 @@ def distinct_above(curve: Roc, threshold: float) -> int:
 def thin(curve: Roc, points: int = 200) -> Array:
     """Return at most ``points`` false-positive rates to draw the curve at on logarithmic axes, ascending.
 
-    The rates are ones that the curve takes, so nothing drawn is interpolated: all the smallest, where a log axis looks closest,
-    then evenly spaced logarithms, and always 1.
+    The rates are ones that the curve takes, so nothing drawn is interpolated: all the smallest, where a log axis
+    looks closest, then evenly spaced logarithms, and always 1.
     """
     if points < 2:
         raise UsageError(f"Expected at least 2 points to draw a curve, got {points}.")

@@ -1,12 +1,13 @@
 """The true-positive rate at a fixed false-positive rate, with an interval that knows the threshold is random too.
 
-Let n₀ non-members be given, and let the true threshold be the one that a share α of all non-members exceeds. The number J of the
-n₀ that exceed it is Binomial(n₀, α) whatever the law of the scores. Were J known, the members above the J-th largest non-member
-would be a binomial count and its Jeffreys posterior would be the interval; since it is not, the interval inverts the mixture of
-those posteriors over J. No bootstrap, and no assumption on the laws.
+Let n₀ non-members be given, and let the true threshold be the one that a share α of all non-members exceeds. The
+number J of the n₀ that exceed it is Binomial(n₀, α) whatever the law of the scores. Were J known, the members above
+the J-th largest non-member would be a binomial count and its Jeffreys posterior would be the interval; since it is
+not, the interval inverts the mixture of those posteriors over J. No bootstrap, and no assumption on the laws.
 
-The empirical ROC moves in steps, and with few non-members above the threshold (n₀α ≲ 20) the steps' own noise would count twice;
-the counts are therefore pulled towards a line through them on normal-deviate axes (Swets 1986), by 2/√(n₀α(1−α)) at most fully.
+The empirical ROC moves in steps, and with few non-members above the threshold (n₀α ≲ 20) the steps' own noise would
+count twice; the counts are therefore pulled towards a line through them on normal-deviate axes (Swets 1986), by
+2/√(n₀α(1−α)) at most fully.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ class Band:
 
 
 def tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, fpr: float, *, confidence: float = 0.95) -> Estimate:
-    """Return the largest TPR over thresholds whose empirical FPR is at most ``fpr``, with an interval for the population's.
+    """Return the largest TPR over thresholds whose empirical FPR is at most ``fpr``, with its interval.
 
-    ``members``: (n₁,), ``nonmembers``: (n₀,), larger = more likely a member. Withheld below n₀ = 1/``fpr``; up to 10/``fpr`` it
-    carries a caveat.
+    ``members``: (n₁,), ``nonmembers``: (n₀,), larger = more likely a member. Withheld below n₀ = 1/``fpr``; up to
+    10/``fpr`` it carries a caveat.
     """
     return tprs_at(roc(members, nonmembers), [fpr], confidence=confidence)[0]
 
@@ -57,7 +58,7 @@ def tprs_at(curve: Roc, fprs: Sequence[float], *, confidence: float = 0.95) -> l
 
 
 def tnr_at_fnr(members: ArrayLike, nonmembers: ArrayLike, fnr: float, *, confidence: float = 0.95) -> Estimate:
-    """Return the largest TNR over thresholds whose empirical FNR is at most ``fnr``: who is confidently not a member."""
+    """Return the largest TNR over thresholds whose empirical FNR is at most ``fnr``: who is surely not a member."""
     return tprs_at(roc(members, nonmembers).reversed(), [fnr], confidence=confidence)[0]
 
 
@@ -79,7 +80,8 @@ def _resolved(nonmembers: int, fpr: float, estimate: Estimate) -> Estimate:
     least = int(np.ceil(1 / fpr - 1e-6))
     if nonmembers < least:
         return withheld(
-            f"a false-positive rate of {fpr:g} needs at least {least:,} non-members, better {needed(fpr):,}; there are {nonmembers:,}",
+            f"a false-positive rate of {fpr:g} needs at least {least:,} non-members, better {needed(fpr):,}; "
+            f"there are {nonmembers:,}",
             METHOD,
         )
     if nonmembers >= needed(fpr):
@@ -116,7 +118,7 @@ def _mixture(curve: Roc, rates: Array) -> tuple[Array, Array]:
     weights /= weights.sum(axis=1, keepdims=True)
     width = np.maximum(np.diff(edges, axis=1), 1)
     counts = (running[edges[:, 1:]] - running[edges[:, :-1]]) / width
-    places = (edges[:, 1:] + edges[:, :-1]) / 2
+    places = np.maximum((edges[:, 1:] + edges[:, :-1]) / 2, 0.5)
     pull = np.minimum(1.0, SMOOTHING / np.maximum(spread, 1e-9))[:, None]
     return (1 - pull) * counts + pull * _line(counts, places, weights, curve), weights
 
@@ -131,7 +133,8 @@ def _line(counts: Array, places: Array, weights: Array, curve: Roc) -> Array:
     square = np.sum(weights * (x - x_mean) ** 2, axis=1, keepdims=True)
     slope = np.sum(weights * (x - x_mean) * (y - y_mean), axis=1, keepdims=True) / np.maximum(square, 1e-300)
     line = special.ndtr(y_mean + slope * (x - x_mean)) * (members + 1) - 0.5
-    return np.clip(line, 0.0, float(members))
+    clipped: Array = np.clip(line, 0.0, float(members))
+    return clipped
 
 
 def _quantile(counts: Array, weights: Array, members: int, level: float) -> Array:
@@ -145,4 +148,5 @@ def _quantile(counts: Array, weights: Array, members: int, level: float) -> Arra
         centre = (low + high) / 2
         under = np.sum(weights * special.betainc(a, b, centre[:, None]), axis=1) < level
         low, high = np.where(under, centre, low), np.where(under, high, centre)
-    return (low + high) / 2
+    found: Array = (low + high) / 2
+    return found

@@ -20,6 +20,9 @@ from vestige.report.wording import number, rate, share
 SERIES = 5
 """Distinct colours and dash patterns in the style sheet."""
 
+ROW = 21
+"""Height of one row of a chart that compares rows."""
+
 
 def leading(log: AuditLog) -> list[AttackResult]:
     """Return the attacks worth a curve: the strongest, one variant each, and plain loss for comparison."""
@@ -115,7 +118,7 @@ def forest(name: str, rows: Sequence[tuple[str, Figure]], *, log: bool, chance: 
     """Draw one interval per row on a common axis, with chance marked; rows without a figure say so."""
     room = min(24, max((len(label) for label, _ in rows), default=4))
     left = 14 + CHARACTER * room
-    height = 62 + 24 * len(rows)
+    height = 58 + ROW * len(rows)
     plot = Plot(name=name, width=460, height=height)
     values = [v for _, f in rows for v in (f.value, f.low) if v is not None and v > 0]
     tops = [v for _, f in rows for v in (f.value, f.high) if v is not None]
@@ -128,14 +131,14 @@ def forest(name: str, rows: Sequence[tuple[str, Figure]], *, log: bool, chance: 
     plot.x_axis(x, bottom, 8, [(t, rate(t) if log else f"{t:.10g}") for t in x.ticks(4)], title)
     plot.line([(x(chance), bottom), (x(chance), 8)], "chance")
     for k, (label, figure) in enumerate(rows):
-        y = 20 + 24 * k
+        y = 18 + ROW * k
         plot.text(left - 10, y + 4, shortened(label, room), "row", "end", label)
         if figure.value is None:
             plot.text(left + 8, y + 4, "withheld" if figure.reason else "no figure", "note", "start")
             continue
         if figure.low is not None and figure.high is not None:
             plot.line([(x(figure.low), y), (x(figure.high), y)], "whisker s0")
-        plot.dot(x(figure.value), y, "dot s0", 4.2, f"{label}: {share(figure) + ' %' if log else number(figure)}")
+        plot.dot(x(figure.value), y, "dot s0", 3.6, f"{label}: {share(figure) + ' %' if log else number(figure)}")
     return plot.svg(title, f"{len(rows)} rows with intervals; chance is at {rate(chance) if log else f'{chance:g}'}.")
 
 

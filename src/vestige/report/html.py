@@ -59,7 +59,8 @@ def notes(log: AuditLog) -> dict[str, int]:
 
 def nbsp(text: str) -> Markup:
     """Keep numbers together with their percent signs, and intervals whole."""
-    return Markup(re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", str(escape(text))))  # noqa: S704 - escaped just here
+    joined = re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", str(escape(text)))
+    return Markup(re.sub(r"(?<=\d)–(?=\d)", "\N{WORD JOINER}–\N{WORD JOINER}", joined))  # noqa: S704 - escaped just above
 
 
 def flat(value: Any, path: str = "") -> list[tuple[str, str]]:

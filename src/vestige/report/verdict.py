@@ -22,7 +22,7 @@ from statistics import NormalDist
 from typing import Literal
 
 from vestige.log import AttackResult, AuditLog, Figure, TprPoint
-from vestige.report.wording import ACCESS, confidence, count, listed, number, percent, rate, sentence, share, span
+from vestige.report.wording import ACCESS, confidence, count, listed, number, percent, rate, sentence, span
 
 Level = Literal["low", "moderate", "high", "unknown"]
 
@@ -169,6 +169,10 @@ def _measured(log: AuditLog, best: AttackResult, fpr: float | None) -> str:
     return f"{who} reaches an AUC of {number(best.auc)} (chance would be 0.5)"
 
 
+def _within(figure: Figure) -> str:
+    return f" ({span(figure)})" if span(figure) else ""
+
+
 def _details(log: AuditLog, attacks: Sequence[AttackResult], fpr: float | None) -> list[str]:
     best, tries = attacks[0], len(attacks)
     lines: list[str] = []
@@ -190,8 +194,8 @@ def _details(log: AuditLog, attacks: Sequence[AttackResult], fpr: float | None) 
     usable = best.operational
     if usable is not None and usable.tpr.value is not None and usable.fpr.value is not None:
         lines.append(
-            f"Without knowing the truth, with a threshold set on shadow models for {rate(usable.fpr_asked)}, the adversary wrongly "
-            f"accuses {share(usable.fpr)} % and recognises {share(usable.tpr)} %."
+            f"In practice the threshold must be set on shadow models: set for {rate(usable.fpr_asked)}, it wrongly accuses "
+            f"{percent(usable.fpr.value)}{_within(usable.fpr)} and recognises {percent(usable.tpr.value)}{_within(usable.tpr)}."
         )
     if log.risk is not None and log.risk.at_risk:
         lines.append(

@@ -101,6 +101,7 @@ def listed(items: Sequence[str], last: str = "and") -> str:
 
 
 def sentence(text: str) -> str:
-    """Return text ending in a full stop, so that several can follow each other."""
+    """Return text that starts with a capital and ends in a full stop, so that several can follow each other."""
     text = text.strip()
+    text = text[:1].upper() + text[1:]
     return text if not text or text[-1] in ".!?" else f"{text}."

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vestige.store.files import TEMPORARY, store_error
+from vestige.store.files import TEMPORARY, make_folder, store_error
 
 STALE = 600.0
 HEARTBEAT = 30.0
@@ -46,9 +46,9 @@ def claim(path: Path) -> Iterator[bool]:
 
 def _take(path: Path, token: str) -> bool:
     mine = json.dumps({"token": token, "pid": os.getpid(), "machine": machine()}).encode()
+    make_folder(path.parent)
     for _ in range(2):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as file:
                 file.write(mine)
             return True

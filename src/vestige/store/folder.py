@@ -165,9 +165,10 @@ class Store:
         return sorted(found, key=lambda entry: (-entry.last_used, entry.kind, entry.key))
 
     def collect(self, max_bytes: int | None = None, older_than_days: float | None = None) -> int:
-        """Remove artefacts unused for so many days, then the longest unused until ``max_bytes`` remain; return the gain.
+        """Remove artefacts unused for so many days, then the longest unused ones until at most ``max_bytes`` remain.
 
-        Also removes what killed processes left. Nothing that was made or used within the last hour is touched.
+        Also removes what killed processes left. Nothing that was made or used within the last hour is touched. Returns
+        the bytes freed.
         """
         now = time.time()
         freed = sum(sweep(folder) for folder in [self.root, *self._folders(), self.root / _CLAIMS])
@@ -238,10 +239,11 @@ class Store:
 def _meta(file: _File) -> dict[str, Any] | None:
     try:
         kind, key, meta = artifact.read_meta(file.path)
-        # Listing an artefact is no use of it.
-        os.utime(file.path, ns=(file.stat.st_atime_ns, file.stat.st_mtime_ns))
     except (OSError, Damaged):
         return None
+    # To list an artefact is not to use it.
+    with suppress(OSError):
+        os.utime(file.path, ns=(file.stat.st_atime_ns, file.stat.st_mtime_ns))
     return meta if (kind, key) == (file.kind, file.key) else None
 
 

@@ -1,0 +1,5 @@
+"""`python -m vestige` is the `vestige` command."""
+
+from vestige.cli import main
+
+main()

@@ -1,0 +1,253 @@
+"""From scores to the log: the one place where scores meet the truth."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vestige.attacks.assemble import Field
+from vestige.auditing.doubts import checks_of
+from vestige.auditing.exposure import risk_of
+from vestige.auditing.protocol import Scores
+from vestige.log import (
+    AttackResult,
+    AuditLog,
+    Cost,
+    Curve,
+    Figure,
+    Histogram,
+    Operational,
+    PerTarget,
+    Population,
+    Seconds,
+    ShadowFacts,
+    TargetFacts,
+    TprPoint,
+)
+from vestige.metrics.estimate import Estimate
+from vestige.metrics.histogram import histogram
+from vestige.metrics.intervals import auc, balanced_accuracy, operating_point
+from vestige.metrics.roc import Roc, roc, threshold_at_fpr
+from vestige.metrics.targets import mean_over_targets
+from vestige.metrics.tpr import band, tprs_at
+from vestige.provenance import provenance
+from vestige.shadow import Demand, ShadowPool, accuracies
+from vestige.signals.base import Signals
+from vestige.signals.queries import expand
+from vestige.split import Split
+from vestige.target import BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    from vestige.auditing.run import Audit
+
+CURVE_POINTS = 120
+
+
+@dataclass(kw_only=True, eq=False)
+class Outcome:
+    """What a run has found so far; filled stage by stage, so that an interrupted run can still be written down."""
+
+    audit: Audit
+    split: Split
+    demand: Demand
+    started: float
+    given: dict[str, Signals] | None = None
+    target_seconds: float = 0.0
+    pool: ShadowPool | None = None
+    field: Field | None = None
+    scores: dict[str, Scores | AttackResult] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def truth(self) -> BoolArray:
+        """The target's membership of the audited records."""
+        return self.split.masks[0, self.split.audited]
+
+
+def write_log(outcome: Outcome) -> AuditLog:
+    """Judge every attack and put the log together."""
+    audit, truth = outcome.audit, outcome.truth
+    began = time.perf_counter()
+    attacks = [_result(outcome, label, found) for label, found in outcome.scores.items()]
+    risk, rows = risk_of(outcome)
+    log = AuditLog(
+        status=_status(outcome, attacks),
+        name=audit.config.name,
+        config=audit.config.model_dump(mode="json"),
+        provenance=provenance(),
+        population=Population(
+            members=int(truth.sum()),
+            nonmembers=int((~truth).sum()),
+            classes=len(audit.inputs.records.classes),
+            records=len(outcome.split.audited),
+            held_out=len(outcome.split.population),
+            features=_features(audit.inputs.records.x),
+            source=audit.inputs.source,
+            fingerprint=audit.inputs.records.fingerprint,
+        ),
+        target=_target(outcome),
+        shadow=_shadow(outcome),
+        attacks=attacks,
+        risk=risk,
+        checks=checks_of(outcome, attacks),
+        cost=_cost(outcome, time.perf_counter() - began),
+    )
+    return log.with_records(rows)
+
+
+def _status(outcome: Outcome, attacks: list[AttackResult]) -> Any:
+    if outcome.interrupted:
+        return "interrupted"
+    if not any(attack.status == "ok" for attack in attacks):
+        return "failed"
+    return "complete" if all(attack.status == "ok" for attack in attacks) else "partial"
+
+
+def figure(estimate: Estimate) -> Figure:
+    """Return the log's form of an estimate."""
+    return Figure(value=estimate.value, low=estimate.low, high=estimate.high, method=estimate.method, reason=estimate.reason)
+
+
+def _result(outcome: Outcome, label: str, found: Scores | AttackResult) -> AttackResult:
+    if isinstance(found, AttackResult):
+        return found.model_copy(update={"label": label})
+    from vestige.auditing.run import name_of, params_of
+
+    config = outcome.audit.config.audit
+    curves = [roc(found.target[outcome.truth], found.target[~outcome.truth])]
+    for scores, truth in list(zip(found.stand_ins, found.truths, strict=True))[: config.targets - 1]:
+        curves.append(roc(scores[truth], scores[~truth]))
+    areas = [auc(curve, confidence=config.confidence) for curve in curves]
+    rates = [tprs_at(curve, config.fpr, confidence=config.confidence) for curve in curves]
+    balanced = [balanced_accuracy(curve, confidence=config.confidence) for curve in curves]
+    points = [_operational(outcome, found, fpr) for fpr in config.fpr]
+    whole = mean_over_targets(areas, confidence=config.confidence)
+    return AttackResult(
+        name=name_of(found.attack),
+        label=label,
+        params=params_of(found.attack),
+        access=found.attack.access.label,
+        auc=figure(whole.mean),
+        balanced_accuracy=figure(mean_over_targets(balanced, confidence=config.confidence).mean),
+        tpr=[
+            TprPoint(fpr=fpr, **figure(mean_over_targets([one[i] for one in rates], confidence=config.confidence).mean).model_dump())
+            for i, fpr in enumerate(config.fpr)
+        ],
+        operational=next((point for point in points if point.tpr.value is not None), points[-1]),
+        operating_points=points,
+        queries_per_record=1 + len(expand(outcome.demand.queries)),
+        shadow_models=found.references,
+        seconds=round(found.seconds, 4),
+        targets=[
+            PerTarget(target=model, auc=area.value or 0.0, tpr=[one.value for one in row])
+            for model, area, row in zip((0, *found.models), areas, rates, strict=False)
+        ],
+        between_target_sd=whole.sd,
+        distinct_scores=len(np.unique(found.target)),
+        roc=_curve(curves[0], config.confidence),
+        histogram=_histogram(found.target, outcome.truth),
+        paper=found.attack.paper,
+    )
+
+
+def _operational(outcome: Outcome, found: Scores, fpr: float) -> Operational:
+    if not len(found.stand_ins):
+        reason = "no shadow model could stand in for the target, so an adversary has nothing to set a threshold on"
+        return Operational(fpr_asked=fpr, reason=reason)
+    known = [scores[~truth] for scores, truth in zip(found.stand_ins, found.truths, strict=True)]
+    if sum(map(len, known)) < 1 / fpr:
+        return Operational(fpr_asked=fpr, reason=f"too few shadow non-members to set a threshold for a rate of {fpr:g}")
+    threshold = threshold_at_fpr(np.concatenate(known), fpr)
+    point = operating_point(
+        found.target[outcome.truth], found.target[~outcome.truth], threshold, confidence=outcome.audit.config.audit.confidence
+    )
+    return Operational(fpr_asked=fpr, fpr=figure(point.fpr), tpr=figure(point.tpr))
+
+
+def _curve(curve: Roc, confidence: float) -> Curve:
+    lowest = 0.5 / curve.nonmembers
+    rates = np.unique(np.concatenate([np.geomspace(lowest, 1.0, CURVE_POINTS), [1 / curve.nonmembers]]))
+    drawn = band(curve, rates, confidence=confidence)
+    return Curve(fpr=_short(drawn.fpr), tpr=_short(drawn.tpr), low=_short(drawn.low), high=_short(drawn.high))
+
+
+def _short(values: FloatArray) -> list[float]:
+    return [float(f"{value:.6g}") for value in values]
+
+
+def _histogram(scores: FloatArray, truth: BoolArray) -> Histogram:
+    bins = histogram(scores[truth], scores[~truth])
+    return Histogram(edges=_short(bins.edges), members=_short(bins.members), nonmembers=_short(bins.nonmembers))
+
+
+def _target(outcome: Outcome) -> TargetFacts:
+    audit, inside, outside = outcome.audit, None, None
+    losses: tuple[float | None, float | None] = (None, None)
+    if outcome.pool is not None:
+        table, truth = outcome.pool.signals.slice(0, len(outcome.split.audited)), outcome.truth
+        if "correct" in table.keys():
+            trained, held = accuracies(table.select(np.array([0])), _only(outcome.split), outcome.split.audited)
+            inside, outside = float(trained[0]), float(held[0])
+        if "loss" in table.keys():
+            loss = np.asarray(table.model("loss", 0))[:, 0].astype(np.float64)
+            losses = float(loss[truth].mean()), float(loss[~truth].mean())
+    target = audit.inputs.target
+    return TargetFacts(
+        kind=type(target).__name__ if target is not None else type(audit.inputs.recipe).__name__,
+        access=audit.config.audit.access,
+        train_accuracy=inside,
+        test_accuracy=outside,
+        train_loss=losses[0],
+        test_loss=losses[1],
+        given=target is not None,
+        recipe=audit.inputs.recipe.fingerprint() if audit.inputs.recipe is not None else "",
+    )
+
+
+def _only(split: Split) -> Split:
+    return Split(split.masks[:1], split.blocks[:1], split.audited, split.population, split.seed, split.design)
+
+
+def _shadow(outcome: Outcome) -> ShadowFacts:
+    pool = outcome.pool
+    if pool is None or not outcome.split.shadows:
+        return ShadowFacts()
+    inside, outside = None, None
+    table = pool.signals.slice(0, len(outcome.split.audited))
+    if "correct" in table.keys():
+        trained, held = accuracies(table, outcome.split, outcome.split.audited)
+        inside, outside = float(np.nanmean(trained[1:])), float(np.nanmean(held[1:]))
+    return ShadowFacts(
+        count=outcome.split.shadows,
+        trained=pool.trained,
+        reused=pool.reused,
+        train_accuracy=inside,
+        test_accuracy=outside,
+        seconds=round(pool.seconds, 3),
+        design=outcome.split.design,
+    )
+
+
+def _cost(outcome: Outcome, judging: float) -> Cost:
+    pool, found = outcome.pool, [s for s in outcome.scores.values() if isinstance(s, Scores)]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    return Cost(
+        seconds=Seconds(
+            shadow=round(pool.seconds, 3) if pool else 0.0,
+            signals=round(outcome.target_seconds, 3),
+            attacks=round(sum(s.seconds for s in found) + judging, 3),
+            total=round(time.perf_counter() - outcome.started, 3),
+        ),
+        peak_rss_mb=round(peak, 1),
+        target_queries=len(outcome.demand.rows) * (1 + len(expand(outcome.demand.queries))),
+        store_mb=round(outcome.audit.store.size() / 1e6, 2),
+    )
+
+
+def _features(x: Any) -> int:
+    return int(np.prod(x.shape[1:]))

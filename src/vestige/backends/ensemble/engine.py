@@ -1,0 +1,113 @@
+"""Chooses how models are trained from their structure, and runs it on one or several threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from vestige.backends.ensemble import loop, stacked
+from vestige.backends.ensemble.graph import Graph, trace
+from vestige.backends.ensemble.order import Order
+from vestige.backends.ensemble.plan import Plan
+from vestige.seeds import seed_for
+from vestige.target import IntArray
+
+State = dict[str, torch.Tensor]
+
+
+def structure(plan: Plan) -> Graph | None:
+    """Return the layers of the plan's module, or None when it has to run as it is."""
+    with _own_randomness(plan.device, 0):
+        module = plan.build()
+    return trace(module, plan.x[:3].cpu())
+
+
+def train_many(
+    plan: Plan,
+    graph: Graph | None,
+    rows: Sequence[IntArray],
+    seeds: Sequence[int],
+    *,
+    threads: int = 1,
+    on_model: Callable[[int], None] | None = None,
+) -> list[State]:
+    """Train one model per entry of ``rows``; each is the one that its rows and seed alone would give.
+
+    Each thread trains models of its own with one-threaded kernels: small batches gain nothing from being cut up, and results
+    do not depend on the number of threads.
+    """
+    modules = [_initialised(plan, seed) for seed in seeds]
+    normalises = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in modules[0].modules()) if modules else False
+    orders = [
+        Order.of(own, plan.batch_size, seed, join_last_single=normalises) for own, seed in zip(rows, seeds, strict=True)
+    ]
+    with _one_thread(plan.device):
+        if graph is None:
+            return _one_by_one(plan, modules, orders, on_model)
+        return _together(plan, graph, modules, orders, threads, on_model)
+
+
+def _one_by_one(
+    plan: Plan, modules: Sequence[nn.Module], orders: Sequence[Order], on_model: Callable[[int], None] | None
+) -> list[State]:
+    states = []
+    for k, (module, order) in enumerate(zip(modules, orders, strict=True)):
+        with _own_randomness(plan.device, order.seed):
+            states.append(loop.train(plan, module, order))
+        if on_model is not None:
+            on_model(k)
+    return states
+
+
+def _together(
+    plan: Plan,
+    graph: Graph,
+    modules: Sequence[nn.Module],
+    orders: Sequence[Order],
+    threads: int,
+    on_model: Callable[[int], None] | None,
+) -> list[State]:
+    parts = [range(len(modules))[k::threads] for k in range(min(threads, len(modules)))]
+
+    def run(part: range) -> list[State]:
+        return stacked.train(plan, graph, [modules[k] for k in part], [orders[k] for k in part])
+
+    states: dict[int, State] = {}
+    with ThreadPoolExecutor(max(1, len(parts))) as pool:
+        for part, answers in zip(parts, map(run, parts) if len(parts) == 1 else pool.map(run, parts), strict=True):
+            states.update(zip(part, answers, strict=True))
+            for k in part:
+                if on_model is not None:
+                    on_model(k)
+    return [states[k] for k in range(len(modules))]
+
+
+def _initialised(plan: Plan, seed: int) -> nn.Module:
+    with _own_randomness(plan.device, seed):
+        return plan.build()
+
+
+@contextmanager
+def _own_randomness(device: torch.device, seed: int) -> Iterator[None]:
+    """Seed torch's global generator for one model, and put it back afterwards."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed_for(seed, "weights"))
+        yield
+
+
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if device.type != "cpu" or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,91 @@
+"""Trains M models of a known structure together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from vestige.backends.ensemble.graph import Graph
+from vestige.backends.ensemble.layers import Run
+from vestige.backends.ensemble.order import Order, generator
+from vestige.backends.ensemble.plan import Plan
+from vestige.backends.ensemble.stack import Stack
+from vestige.backends.ensemble.store import ALIGNMENT, ParameterStore, gather
+
+
+def train(plan: Plan, graph: Graph, modules: Sequence[nn.Module], orders: Sequence[Order]) -> list[dict[str, torch.Tensor]]:
+    """Return the trained state of each module; the same bytes however the models are grouped."""
+    with torch.no_grad():
+        store = gather(modules, plan.device)
+        if graph.has("convolution") and plan.device.type == "cpu":
+            _channels_last(store)
+        trainer = _Trainer(plan, graph, store, orders)
+        for epoch in range(plan.epochs):
+            trainer.epoch(plan.rate(epoch))
+        return [store.state(m) for m in range(len(modules))]
+
+
+def _channels_last(store: ParameterStore) -> None:
+    """Keep filters in the order in which CPU kernels read them."""
+    for slot in store.slots.values():
+        if slot.values[0].dim() == 4:
+            slot.values[:] = [v.contiguous(memory_format=torch.channels_last) for v in slot.values]
+
+
+class _Trainer:
+    def __init__(self, plan: Plan, graph: Graph, store: ParameterStore, orders: Sequence[Order]) -> None:
+        self.plan, self.orders, self.store = plan, orders, store
+        self.images = graph.has("convolution") and plan.x.dim() == 4
+        self.together = Stack(graph, store)
+        one = len(orders) == 1
+        self.alone = [self.together] if one else [Stack(graph, store.select(m)) for m in range(len(orders))]
+        self.update = plan.optimiser.on([self._values(m) for m in range(len(orders))])
+        self.dropout = [generator(o.seed, "dropout", plan.device) for o in orders]
+        self.augment = [generator(o.seed, "augment", plan.device) for o in orders]
+
+    def _values(self, model: int) -> list[torch.Tensor]:
+        return [slot.values[model] for slot in self.store.slots.values()]
+
+    def epoch(self, rate: float) -> None:
+        """Show every model its own rows once."""
+        rows = [order.epoch() for order in self.orders]
+        lengths = [order.lengths() for order in self.orders]
+        start = self._full_batches(rows, lengths, rate)
+        for m, own in enumerate(lengths):
+            at = sum(own[:start])
+            for length in own[start:]:
+                self._step([m], rows[m][at : at + length].unsqueeze(0).to(self.plan.device), rate)
+                at += length
+
+    def _full_batches(self, rows: list[torch.Tensor], lengths: list[list[int]], rate: float) -> int:
+        """Run the batches that all models can take together; return how many."""
+        size, models = self.plan.batch_size, len(rows)
+        if models == 1 or size % ALIGNMENT:
+            # A batch that ends inside a vector would be computed differently with and without a neighbour.
+            return 0
+        common = min(sum(1 for n in own if n == size) for own in lengths)
+        if not common:
+            return 0
+        stacked = torch.stack([r[: common * size].view(common, size) for r in rows], 1).to(self.plan.device)
+        everyone = list(range(models))
+        for index in stacked:
+            self._step(everyone, index, rate)
+        return common
+
+    def _step(self, models: list[int], index: torch.Tensor, rate: float) -> None:
+        plan = self.plan
+        stack = self.together if len(models) > 1 else self.alone[models[0]]
+        flat = index.reshape(-1)
+        x = plan.x.index_select(0, flat).view(*index.shape, *plan.x.shape[1:])
+        y = plan.y.index_select(0, flat).view(index.shape)
+        if plan.augment is not None:
+            x = torch.stack([plan.augment(part, self.augment[m]) for m, part in zip(models, x, strict=True)])
+        batch = [part.contiguous(memory_format=torch.channels_last) for part in x] if self.images else x
+        run = Run(True, [self.dropout[m] for m in models])
+        outputs = stack.forward(batch, run)
+        stack.backward(plan.loss.gradient(outputs, y))
+        slots = stack.store.slots.values()
+        grads = [slot.grads[k] for k in range(len(models)) for slot in slots]
+        self.update.step(models, grads, rate)

@@ -1,0 +1,79 @@
+"""Averages over several models that took the target's place, with the spread between them in the interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from vestige.errors import UsageError
+from vestige.metrics.estimate import Estimate, enclosing, share, withheld
+from vestige.metrics.tpr import Band
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetMean:
+    """The mean over targets, the values it is a mean of, and their standard deviation (None with fewer than two)."""
+
+    mean: Estimate
+    values: tuple[float | None, ...]
+    sd: float | None
+
+
+def mean_over_targets(
+    estimates: Sequence[Estimate], *, confidence: float = 0.95, bounds: tuple[float, float] = (0.0, 1.0)
+) -> TargetMean:
+    """Return the mean of one figure over targets, each judged at its own threshold.
+
+    With one target its own interval is kept. With T ≥ 2 the interval is Student's, from the variance between targets
+    pooled with the mean variance within them at the weight of one degree of freedom, and never narrower than the
+    latter alone allows: two targets that happen to agree prove little. Withheld when any target's figure is.
+    """
+    if not estimates:
+        raise UsageError("Expected the figures of at least one target, got none.")
+    values = tuple(estimate.value for estimate in estimates)
+    known = np.array([value for value in values if value is not None])
+    if len(known) < len(values):
+        reason = next(estimate.reason for estimate in estimates if estimate.withheld)
+        return TargetMean(mean=withheld(reason, estimates[0].method), values=values, sd=None)
+    if len(known) == 1:
+        return TargetMean(mean=estimates[0], values=values, sd=None)
+    tail = (1 - share(confidence, "the confidence")) / 2
+    normal = float(-special.ndtri(tail))
+    within = float(np.mean([((e.half_width or 0.0) / normal) ** 2 for e in estimates]))
+    between = float(np.var(known, ddof=1))
+    pooled = max(within, ((len(known) - 1) * between + within) / len(known))
+    reach = float(-special.stdtrit(len(known), tail)) * np.sqrt(pooled / len(known))
+    mean = float(np.mean(known))
+    estimate = Estimate(
+        value=mean,
+        low=max(mean - reach, bounds[0]),
+        high=min(mean + reach, bounds[1]),
+        method=f"Student's t over {len(known)} targets",
+        reason=next((e.reason for e in estimates if e.reason), ""),
+    )
+    return TargetMean(mean=enclosing(estimate), values=values, sd=float(np.sqrt(between)))
+
+
+def mean_band(bands: Sequence[Band], *, confidence: float = 0.95) -> Band:
+    """Return the vertical average of curves that were measured at the same false-positive rates."""
+    if not bands:
+        raise UsageError("Expected the curves of at least one target, got none.")
+    first = bands[0]
+    if any(not np.array_equal(each.fpr, first.fpr) for each in bands):
+        raise UsageError(
+            "Expected all curves at the same false-positive rates, got different ones.", hint="Give band() one grid."
+        )
+    if len(bands) == 1:
+        return first
+    low, high = np.empty(len(first.fpr)), np.empty(len(first.fpr))
+    tpr = np.mean([each.tpr for each in bands], axis=0)
+    for place in range(len(first.fpr)):
+        points = [
+            Estimate(value=float(b.tpr[place]), low=float(b.low[place]), high=float(b.high[place])) for b in bands
+        ]
+        mean = mean_over_targets(points, confidence=confidence).mean
+        low[place], high[place] = mean.low, mean.high
+    return Band(first.fpr, tpr, low, high)
