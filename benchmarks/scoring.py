@@ -1,12 +1,14 @@
 """How fast, and in how much memory, LiRA and RMIA score.
 
-    python benchmarks/scoring.py                 # 256 models x 50,000 records in memory, RMIA with 10,000 population records
-    python benchmarks/scoring.py --stream        # 1,000,000 records x 64 models, one memory-mapped float32 file per model
+    python benchmarks/scoring.py                 # 256 models x 50,000 records in memory, RMIA with 10,000 population
+    records python benchmarks/scoring.py --stream        # 1,000,000 records x 64 models, one memory-mapped float32
+    file per model
 
-Seconds are medians of five runs after a first one that is not counted; each attack runs in a process of its own. The memory is the
-largest resident set of that process, sampled and from the kernel: private memory and whatever pages of the mapped files are
-resident at the time, so what the page cache holds beyond that process is not in it. Beside it, a loop over records with
-scipy's log-densities does the same sums on a part of them, both as a check on the scores and to give the speed-up.
+Seconds are medians of five runs after a first one that is not counted; each attack runs in a process of its own. The
+memory is the largest resident set of that process, sampled and from the kernel: private memory and whatever pages of
+the mapped files are resident at the time, so what the page cache holds beyond that process is not in it. Beside it, a
+loop over records with scipy's log-densities does the same sums on a part of them, both as a check on the scores and
+to give the speed-up.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ ATTACKS: dict[str, Attack] = {
     "rmia": RMIA(),
     "rmia, rank": RMIA(),
 }
+COMPARED = ("lira, pooled", "lira, per record", "rmia", "rmia, rank")
 LOOP_RECORDS = 500
 
 
@@ -65,15 +68,23 @@ def main() -> None:
             write_files(Path(folder), args.models, args.records)
         rows = [in_process(name, args, folder) for name in ATTACKS]
     if args.json:
-        print(json.dumps({"machine": platform.processor() or platform.machine(), "cores": os.cpu_count(), "rows": rows}))
+        machine = platform.processor() or platform.machine()
+        print(json.dumps({"machine": machine, "cores": os.cpu_count(), "rows": rows}))
         return
     print(f"{args.models} models x {args.records:,} records, {args.population:,} population, {os.cpu_count()} cores")
-    print(f"{'attack':18} {'seconds':>8} {'peak MB':>8} {'data MB':>8} {'loop, same size':>16} {'speed-up':>9} {'max difference':>15}")
+    heads = f"{'attack':18} {'seconds':>8} {'peak MB':>8} {'data MB':>8}"
+    print(f"{heads} {'loop, same size':>16} {'speed-up':>9} {'max difference':>15}")
     for row in rows:
         print(
-            f"{row['attack']:18} {row['seconds']:8.3f} {row['peak_mb']:8.0f} {row['before_mb']:8.0f} {row['loop_seconds']:15.1f}s"
-            f" {row['loop_seconds'] / row['seconds']:8.0f}x {row['difference']:15.1e}"
+            f"{row['attack']:18} {row['seconds']:8.3f} {row['peak_mb']:8.0f} {row['before_mb']:8.0f}"
+            f" {compared(row)}".rstrip()
         )
+
+
+def compared(row: dict[str, float]) -> str:
+    if "loop_seconds" not in row:
+        return ""
+    return f"{row['loop_seconds']:15.1f}s {row['loop_seconds'] / row['seconds']:8.0f}x {row['difference']:15.1e}"
 
 
 def in_process(name: str, args: argparse.Namespace, folder: str) -> dict[str, float]:
@@ -99,13 +110,15 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
         seconds.append(time.perf_counter() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     peak = max(peak, process.memory_info().rss)
-    loop_seconds, difference = (float("nan"), float("nan"))
-    if args.attack not in ("lira, default", "lira_offline"):
-        loop_seconds, difference = loop(args.attack, evidence, scores, args.records)
-    return {
-        "attack": args.attack, "seconds": statistics.median(seconds), "peak_mb": peak / 1e6, "before_mb": before / 1e6,
-        "loop_seconds": loop_seconds, "difference": difference,
-    }  # fmt: skip
+    row = {
+        "attack": args.attack,
+        "seconds": statistics.median(seconds),
+        "peak_mb": peak / 1e6,
+        "before_mb": before / 1e6,
+    }
+    if args.attack in COMPARED:
+        row["loop_seconds"], row["difference"] = loop(args.attack, evidence, scores, args.records)
+    return row
 
 
 def block(attack: str, models: int, records: int, draw: np.random.Generator) -> np.ndarray:
@@ -137,20 +150,28 @@ def evidence_of(attack: Attack, args: argparse.Namespace) -> Evidence:
         values = [block(kind, 1, records, rng(0, kind, *path, model))[0][:, None] for model in range(models)]
         return SignalTable({key: values}, records, models)
 
-    def built(records: int, shadows: SignalTable, masks: np.ndarray, population: Evidence | None, place: str) -> Evidence:
+    def built(records: int, shadows: SignalTable, masks: np.ndarray, population: Evidence | None) -> Evidence:
         return Evidence(
-            access=Access.SCORE, needs=attack.needs, labels=np.zeros(records, np.int64), classes=2, own=table(1, records, place, "own"),
-            shadows=shadows, masks=masks, population=population,
-        )  # fmt: skip
+            access=Access.SCORE,
+            needs=attack.needs,
+            labels=np.zeros(records, np.int64),
+            classes=2,
+            own=table(1, records, "own", records),
+            shadows=shadows,
+            masks=masks,
+            population=population,
+        )
 
     population = None
     if "rank" in args.attack:
         outside = np.zeros((args.models, args.population), np.bool_)
-        population = built(args.population, table(args.models, args.population, "population"), outside, None, "population")
-    shadows = table(args.models, args.records) if not args.stream else SignalTable(
-        {key: [np.load(args.folder / f"{kind}{model}.npy", mmap_mode="r") for model in range(args.models)]}, args.records, args.models
-    )  # fmt: skip
-    return built(args.records, shadows, masks_of(args.models, args.records), population, "audited")
+        population = built(args.population, table(args.models, args.population, "population"), outside, None)
+    if args.stream:
+        files = [np.load(args.folder / f"{kind}{model}.npy", mmap_mode="r") for model in range(args.models)]
+        shadows = SignalTable({key: files}, args.records, args.models)
+    else:
+        shadows = table(args.models, args.records)
+    return built(args.records, shadows, masks_of(args.models, args.records), population)
 
 
 def loop(name: str, evidence: Evidence, scores: np.ndarray, records: int) -> tuple[float, float]:

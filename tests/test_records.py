@@ -123,7 +123,9 @@ class TestFeatures:
     @given(hnp.arrays(np.float64, (5, 2), elements=st.floats(-1e6, 1e6)))
     def test_rounding_is_bounded(self, x):
         stored = Records.build(x, [0, 1, 0, 1, 0]).x
-        assert np.all(np.abs(stored.astype(np.float64) - x) <= LOSS * np.ptp(x, axis=0) + (np.ptp(x, axis=0) == 0) * 0.1)
+        assert np.all(
+            np.abs(stored.astype(np.float64) - x) <= LOSS * np.ptp(x, axis=0) + (np.ptp(x, axis=0) == 0) * 0.1
+        )
 
     def test_objects_that_are_numbers_are_read(self):
         assert build(x=X.astype(object)).x.dtype == np.float32
@@ -155,6 +157,12 @@ class TestFeatures:
             build(x=sparse.csr_matrix(X))
 
 
+def test_matrix_flattens_arrays():
+    images = np.arange(24, dtype=np.uint8).reshape(6, 2, 2, 1)
+    assert np.array_equal(build(x=images).matrix(), images.reshape(6, 4))
+    assert build(x=images).matrix().dtype == np.float32
+
+
 class TestFrames:
     def test_are_kept(self):
         pd = pytest.importorskip("pandas")
@@ -163,11 +171,21 @@ class TestFrames:
         assert records.x is frame
         assert records.take(np.array([4, 0])).x["town"].tolist() == ["c", "a"]
 
+    def test_matrix_and_fingerprint(self):
+        pd = pytest.importorskip("pandas")
+        frame = pd.DataFrame({"age": [1.0, 2, 3, 4, 5, 6], "town": pd.Categorical(list("aabbcc"))})
+        records = build(x=frame)
+        assert records.matrix().dtype == np.float32
+        assert records.matrix()[2].tolist() == [3, 0, 1, 0]
+        assert records.fingerprint == build(x=frame.copy()).fingerprint
+        assert records.fingerprint != build(x=frame.rename(columns={"age": "years"})).fingerprint
+        assert records.fingerprint != build(x=frame.assign(age=frame.age + 1)).fingerprint
+
     @pytest.mark.parametrize(
         ("columns", "match"),
         [
             ({"a": [1, 2, np.nan, 4, np.inf, 6]}, "2 missing or infinite value.*column 'a'; the first in row 2"),
-            ({"a": list("abcde") + [None]}, "column 'a'; the first in row 5"),
+            ({"a": [*list("abcde"), None]}, "column 'a'; the first in row 5"),
             ({"a": [1j] * 6}, "complex numbers in column 'a'"),
         ],
     )
@@ -187,6 +205,12 @@ class TestFrames:
 class TestIds:
     def test_by_default_count_the_rows(self):
         assert build().ids.tolist() == [0, 1, 2, 3, 4, 5]
+
+    def test_may_be_bytes_whole_floats_or_a_mixture(self):
+        assert build(ids=np.array(list("abcdef"), "S")).ids.tolist() == list("abcdef")
+        assert build(ids=np.arange(6.0)).ids.dtype == np.int64
+        assert build(ids=np.array([1, "a", 2, "b", 3, "c"], object)).ids.tolist() == ["1", "a", "2", "b", "3", "c"]
+        assert build(ids=np.array([1, 2, 3, 4, 5, 6], object)).ids.dtype == np.int64
 
     @pytest.mark.parametrize("ids", [list("abcdef"), [5, 4, 3, 2, 1, 0], np.array(list("abcdef"), object)])
     def test_follow_their_records(self, ids):
@@ -232,7 +256,9 @@ class TestGroups:
             build(groups=groups)
 
 
-@pytest.mark.parametrize(("x", "y", "match"), [(X, Y[:5], "6 records and 5 labels"), (X[:1], Y[:1], "at least 2 records, got 1")])
+@pytest.mark.parametrize(
+    ("x", "y", "match"), [(X, Y[:5], "6 records and 5 labels"), (X[:1], Y[:1], "at least 2 records, got 1")]
+)
 def test_counts_must_agree(x, y, match):
     with pytest.raises(DataError, match=match):
         Records.build(x, y)
@@ -261,7 +287,9 @@ class TestDuplicates:
 
     @given(
         st.sampled_from(["u1", "i4", "f4", "f8"]).flatmap(
-            lambda dtype: hnp.arrays(dtype, st.tuples(st.integers(2, 12), st.integers(1, 3)), elements=st.integers(0, 1))
+            lambda dtype: hnp.arrays(
+                dtype, st.tuples(st.integers(2, 12), st.integers(1, 3)), elements=st.integers(0, 1)
+            )
         )
     )
     def test_against_all_pairs(self, x):

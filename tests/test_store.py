@@ -253,6 +253,24 @@ def test_a_damaged_artefact_can_be_made_again_in_the_same_process(store):
         assert store.get("k", "a").meta["seed"] == 3
 
 
+def test_a_damaged_file_that_cannot_be_moved_counts_as_absent(store, monkeypatch):
+    path, whole = prepared(store)
+    path.write_bytes(whole[:-1])
+
+    def refuse(self, target):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.warns(StoreWarning, match="damaged"):
+        assert store.get("k", "a") is None
+    assert path.exists()
+    assert not store.has("k", "a")
+    monkeypatch.undo()
+    prepared(store)
+    assert store.has("k", "a")
+    assert store.get("k", "a") is not None
+
+
 def test_contents_are_verified_once(store, monkeypatch):
     prepared(store)
     seen = []
@@ -500,6 +518,15 @@ def test_a_locked_index_is_done_without(store):
         assert len(store.entries()) == 7
         other.execute("ROLLBACK")
     other.close()
+
+
+def test_a_python_without_sqlite_lists_too(store, monkeypatch):
+    fill(store)
+    monkeypatch.setitem(sys.modules, "sqlite3", None)
+    monkeypatch.delitem(sys.modules, "vestige.store.index", raising=False)
+    monkeypatch.delattr("vestige.store.index", raising=False)
+    assert summary(store) == expected(store)
+    assert not (store.root / "index.sqlite").exists()
 
 
 # --- where it is, and how fast it opens

@@ -2,37 +2,73 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+import os
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from vestige.canonical import digest
+
+FIGURES = ("tpr", "auc", "balanced_accuracy", "epsilon")
+
+
+def _sentence(text: str) -> PydanticCustomError:
+    return PydanticCustomError("sentence", "{text}", {"text": text})
+
+
+def _number(value: Any) -> Any:
+    # Python takes true for 1; a config that says `count = true` means something else.
+    if isinstance(value, bool):
+        raise ValueError("a number")
+    return value.item() if hasattr(value, "dtype") and hasattr(value, "item") else value
+
+
+def _text(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+Int = Annotated[int, BeforeValidator(_number)]
+Real = Annotated[float, BeforeValidator(_number)]
+Location = Annotated[str, BeforeValidator(_text)]
 
 
 class Section(BaseModel):
     """A table of the config: immutable, and strict about its keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataConfig(Section):
     """[data]: which records."""
 
-    source: str = Field("digits", description="a name from `vestige list datasets`, or a path to .npz .csv .parquet .safetensors")
-    label: str = Field("label", description="name of the label column (files)")
-    id: str | None = Field(None, description="name of the id column (files); row numbers when absent")
-    group: str | None = Field(None, description="name of the column that says which rows are one person's (files)")
-    categorical: Literal["onehot", "ordinal", "frame"] = "onehot"
-    limit: int | None = Field(None, ge=2, description="audit a random subset of this many records")
-    population: float = Field(0.2, ge=0, lt=1, description="share of the records held out from every model")
-    duplicates: Literal["keep", "drop"] = "keep"
+    source: Location = Field(
+        default="digits",
+        description="a name from `vestige list datasets`, or a path to .npz .csv .parquet .safetensors",
+    )
+    label: str = Field(default="label", description="name of the label column (files)")
+    id: str | None = Field(default=None, description="name of the id column (files); row numbers when absent")
+    group: str | None = Field(
+        default=None, description="name of the column that says which rows are one person's (files)"
+    )
+    categorical: Literal["onehot", "ordinal", "frame"] = Field(
+        default="onehot", description="how columns of text become features: frame leaves them to the model"
+    )
+    limit: Int | None = Field(default=None, ge=2, description="audit a random subset of this many records")
+    population: Real = Field(default=0.2, ge=0, lt=1, description="share of the records held out from every model")
+    duplicates: Literal["keep", "drop"] = Field(default="keep", description="what to do with records that occur twice")
 
 
 class TargetConfig(Section):
     """[target]: an existing model; omitted, a target is trained by the recipe on a random half."""
 
-    kind: str | None = Field(None, description="torch | sklearn | xgboost | lightgbm")
-    model: str | None = Field(None, description="path to the trained model")
-    members: str | None = Field(None, description="column of the data, or a file of ids, that says who was trained on")
-    trust: bool = Field(False, description="allow a model file that executes code when loaded")
+    kind: str | None = Field(default=None, description="torch | sklearn | xgboost | lightgbm")
+    model: Location | None = Field(default=None, description="path to the trained model")
+    members: Location | None = Field(
+        default=None, description="column of the data, or a file of ids, that says who was trained on"
+    )
+    trust: bool = Field(default=False, description="allow a model file that executes code when loaded")
 
 
 class RecipeConfig(BaseModel):
@@ -40,7 +76,7 @@ class RecipeConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    kind: str = Field("torch", description="torch | sklearn | 'package.module:function'")
+    kind: str = Field(default="torch", description="torch | sklearn | 'package.module:function'")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -53,60 +89,174 @@ class DefenceConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    kind: str
+    kind: str = Field(description="a name from `vestige list defences`")
 
 
 class ShadowConfig(Section):
     """[shadow]: the adversary's own models."""
 
-    count: int | None = Field(None, ge=0, le=100_000, description="how many; omitted: what the attacks need")
-    fraction: float | None = Field(None, gt=0, lt=1, description="share of the pool each trains on; omitted: the target's")
-    design: Literal["blocks", "bernoulli"] = "blocks"
-    data: str = "same"
-    architecture: str | dict[str, Any] = "same"
-    executor: str = "inline"
-    workers: int = Field(2, ge=1)
-    keep_models: bool = Field(True, description="keep trained weights in the store, so that new signals need no new training")
+    count: Int | None = Field(default=None, ge=0, le=100_000, description="how many; omitted: what the attacks need")
+    fraction: Real | None = Field(
+        default=None, gt=0, lt=1, description="share of the pool each trains on; omitted: the target's"
+    )
+    design: Literal["blocks", "bernoulli"] = Field(default="blocks", description="how records are dealt to the models")
+    data: str = Field(default="same", description="same | disjoint | another dataset's name")
+    architecture: str | dict[str, Any] = Field(default="same", description="same | another [recipe] table")
+    executor: str = Field(default="inline", description="inline | processes | ray")
+    workers: Int = Field(default=2, ge=1, description="how many jobs at once, where the executor has workers")
+    keep_models: bool = Field(
+        default=True, description="keep trained weights in the store, so that new signals need no new training"
+    )
 
 
 class AuditSection(Section):
     """[audit]: what the adversary does."""
 
-    attacks: str | list[str | dict[str, Any]] = "standard"
-    access: Literal["label", "score", "white_box"] = "score"
-    fpr: list[float] = [0.001, 0.01]
-    targets: int = Field(1, ge=1, description="how many models of the pool take the target's place in turn")
-    calibration_targets: int = Field(4, ge=0, description="shadow models used to set thresholds and calibrate posteriors")
-    queries: list[str] = Field([], description="augmented queries besides the plain one: flip, shift:PIXELS (images)")
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    records_in_log: int = Field(20, ge=0, description="how many of the most exposed records the log and report name")
+    attacks: str | list[str | dict[str, Any]] = Field(
+        default="standard", description="a battery (quick, standard, full), names, or tables of name and parameters"
+    )
+    access: Literal["label", "score", "white_box"] = Field(default="score", description="what the adversary may see")
+    fpr: list[Real] = Field(
+        default=[0.001, 0.01], description="false-positive rates at which the true-positive rate is given"
+    )
+    targets: Int = Field(default=1, ge=1, description="how many models of the pool take the target's place in turn")
+    calibration_targets: Int = Field(
+        default=4, ge=0, description="shadow models used to set thresholds and calibrate posteriors"
+    )
+    queries: list[str] = Field(
+        default=[], description="augmented queries besides the plain one: flip, shift:PIXELS (images)"
+    )
+    confidence: Real = Field(default=0.95, gt=0.5, lt=1, description="of every interval")
+    records_in_log: Int = Field(
+        default=20, ge=0, description="how many of the most exposed records the log and report name"
+    )
+
+    @field_validator("attacks", mode="before")
+    @classmethod
+    def _attacks(cls, value: Any) -> Any:
+        if isinstance(value, str) and "," in value:
+            value = [name.strip() for name in value.split(",") if name.strip()]
+        if isinstance(value, tuple):
+            value = list(value)
+        if value in ([], ""):
+            raise ValueError("a battery or at least one attack")
+        for attack in value if isinstance(value, list) else []:
+            if isinstance(attack, dict) and not isinstance(attack.get("name"), str):
+                raise ValueError("attacks by name, or tables with a name such as { name = 'lira', online = false }")
+        return value
 
     @field_validator("fpr")
     @classmethod
     def _rates(cls, value: list[float]) -> list[float]:
         if not value or any(not 0 < rate < 1 for rate in value):
-            raise ValueError("expected false-positive rates strictly between 0 and 1")
+            raise ValueError("a list of false-positive rates strictly between 0 and 1")
         return sorted(set(value))
 
 
 class GateRule(Section):
     """One rule of [gate]: the largest value that passes, and which end of the interval is judged."""
 
-    max: float
-    attack: str | None = None
-    judge: Literal["value", "low", "high"] = "value"
+    max: Real
+    attack: str | None = Field(default=None, description="judge this attack alone; omitted: every attack")
+    judge: Literal["value", "low", "high"] = Field(default="value", description="which end of the interval is compared")
+
+
+class FigureName(NamedTuple):
+    """What a rule of the gate judges: a figure of one attack or (None) of all; the rate for ``tpr`` alone."""
+
+    attack: str | None
+    figure: str
+    fpr: float | None
+
+
+def figure_name(text: str) -> FigureName:
+    """Read ``auc``, ``tpr@0.001`` or ``lira.tpr@0.01``; raises ValueError with a whole sentence.
+
+    >>> figure_name("lira.tpr@0.01")
+    FigureName(attack='lira', figure='tpr', fpr=0.01)
+    """
+    name, at, rate = text.partition("@")
+    attack, _, figure = name.strip().rpartition(".")
+    expected = f"Expected a figure such as 'auc', 'tpr@0.001' or 'lira.tpr@0.01', got '{text}'."
+    if figure not in FIGURES:
+        raise ValueError(f"{expected} Figures are: {', '.join(FIGURES)}.")
+    if figure != "tpr":
+        if at:
+            raise ValueError(f"{expected} Only tpr is taken at a false-positive rate.")
+        return FigureName(attack or None, figure, None)
+    try:
+        fpr = float(rate)
+    except ValueError:
+        fpr = math.nan
+    if not 0 < fpr < 1:
+        raise ValueError(f"{expected} The rate after '@' lies strictly between 0 and 1.")
+    return FigureName(attack or None, figure, fpr)
+
+
+def _rule(value: Any) -> Any:
+    if isinstance(value, int | float):
+        return {"max": value}
+    if not isinstance(value, dict | GateRule):
+        raise ValueError("a number, or a table such as { max = 0.01 }")
+    return value
+
+
+Rule = Annotated[GateRule, BeforeValidator(_rule, json_schema_input_type=float | GateRule)]
 
 
 class AuditConfig(Section):
     """A whole audit's configuration."""
 
-    name: str = "audit"
-    seed: int = Field(0, ge=0)
-    store: str | None = Field(None, description="folder of the content-addressed store")
+    name: str = Field(default="audit", min_length=1, description="names the output folder and the report")
+    seed: Int = Field(default=0, ge=0, description="all randomness derives from it")
+    store: Location | None = Field(default=None, description="folder of the content-addressed store")
     data: DataConfig = DataConfig()
     target: TargetConfig | None = None
     recipe: RecipeConfig = RecipeConfig()
     defences: list[DefenceConfig] = []
     shadow: ShadowConfig = ShadowConfig()
     audit: AuditSection = AuditSection()
-    gate: dict[str, GateRule] = {}
+    gate: dict[str, Rule] = Field(
+        default={}, description="largest figures that pass: 'tpr@0.001' = 0.01, or { max = 0.01, judge = 'low' }"
+    )
+
+    @field_validator("gate")
+    @classmethod
+    def _gate(cls, value: dict[str, GateRule]) -> dict[str, GateRule]:
+        rules = {}
+        for key, rule in value.items():
+            try:
+                attack = figure_name(key).attack
+            except ValueError as error:
+                raise _sentence(f"[gate]: {error}") from error
+            if attack and rule.attack not in (None, attack):
+                raise _sentence(f"[gate]: '{key}' names the attack '{attack}', and its rule names '{rule.attack}'.")
+            rules[key] = rule.model_copy(update={"attack": attack}) if attack else rule
+        return rules
+
+    @model_validator(mode="after")
+    def _measured(self) -> AuditConfig:
+        for key in self.gate:
+            fpr = figure_name(key).fpr
+            if fpr is not None and not any(math.isclose(fpr, rate) for rate in self.audit.fpr):
+                raise _sentence(f"[gate] judges '{key}', and audit.fpr is {self.audit.fpr}: add {fpr:g} to audit.fpr.")
+        return self
+
+
+_NOT_RESULTS: dict[str, Any] = {
+    "name": True,
+    "store": True,
+    "gate": True,
+    "shadow": {"executor", "workers", "keep_models"},
+    "audit": {"records_in_log"},
+}
+
+
+def config_digest(config: AuditConfig) -> str:
+    """Return the hash of everything that decides an audit's figures: not its name, nor how the work is done."""
+    return digest("config", config.model_dump(mode="json", exclude=_NOT_RESULTS))
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a config file."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **AuditConfig.model_json_schema()}

@@ -107,13 +107,15 @@ def check_readable(path: Path) -> None:
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     try:
-        with np.load(path, allow_pickle=False) as content:
-            if not hasattr(content, "files"):
+        with path.open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            if isinstance(content, np.ndarray):
                 raise DataError(
                     f"Expected {path} to hold several named arrays, got a single one.", hint="Save it with numpy.savez."
                 )
-            for key in content.files:
-                arrays[key] = _member_of(content, key, path)
+            with content:
+                for key in content.files:
+                    arrays[key] = _member_of(content, key, path)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise

@@ -1,4 +1,4 @@
-"""AuditLog: the one versioned file that a run leaves. Every report, gate and comparison reads it; nothing else is kept."""
+"""AuditLog: the one versioned file that a run leaves, which every report, gate and comparison reads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,16 @@ FORMATS = Registry(
 )
 """Report formats: ``render(log) -> str`` each. References, because the log lies below the reports that read it."""
 
-SUFFIXES = {".html": "html", ".htm": "html", ".json": "json", ".md": "md", ".csv": "csv", ".sarif": "sarif", ".xml": "junit", ".txt": "text"}
+SUFFIXES = {
+    ".html": "html",
+    ".htm": "html",
+    ".json": "json",
+    ".md": "md",
+    ".csv": "csv",
+    ".sarif": "sarif",
+    ".xml": "junit",
+    ".txt": "text",
+}
 
 Status = Literal["complete", "partial", "failed", "interrupted"]
 Level = Literal["info", "warning", "error"]
@@ -110,8 +119,8 @@ class Slice(Part):
 class RecordRisk(Part):
     """One record: its score, and the calibrated probability that it was a member given that score.
 
-    ``exposure`` is the AUC an adversary would have on this record alone, over models that did and did not train on it: it does
-    not depend on whether this target trained on it.
+    ``exposure`` is the AUC an adversary would have on this record alone, over models that did and did not train on it:
+    it does not depend on whether this target trained on it.
     """
 
     id: str
@@ -129,7 +138,9 @@ class Risk(Part):
     threshold: float = 0.9
     at_risk: int = 0
     share_at_risk: Figure = Figure()
-    posterior_histogram: list[float] = Field(default_factory=list, description="shares of members in ten equal posterior bins")
+    posterior_histogram: list[float] = Field(
+        default_factory=list, description="shares of members in ten equal posterior bins"
+    )
     exposure_quantiles: list[float] = Field(default_factory=list, description="0, 5, 25, 50, 75, 95, 100 % quantiles")
     calibration: list[tuple[float, float, int]] = Field(
         default_factory=list, description="(mean posterior, share of members, records) per bin, on the target"
@@ -340,7 +351,8 @@ class AuditLog(Part):
         except ValueError as error:
             first = str(error).splitlines()
             raise DataError(
-                f"Expected {source} to be a {FORMAT} log of version {VERSION}, got something else: {' '.join(first[1:3])}.",
+                f"Expected {source} to be a {FORMAT} log of version {VERSION}, "
+                f"got something else: {' '.join(first[1:3])}.",
                 hint="Give the audit.json that `vestige audit --out DIR` wrote.",
             ) from error
 
@@ -378,7 +390,9 @@ class AuditLog(Part):
             format = SUFFIXES.get(path.suffix.lower())
             if format is None:
                 known = ", ".join(SUFFIXES)
-                raise UsageError(f"Expected a report file ending in one of {known}, got '{path.name}'.", hint="Or give format=….")
+                raise UsageError(
+                    f"Expected a report file ending in one of {known}, got '{path.name}'.", hint="Or give format=…."
+                )
         text = self.render(format)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -392,7 +406,7 @@ class AuditLog(Part):
         return Text(self.render("text"))
 
     def to_frame(self) -> pandas.DataFrame:
-        """Return a pandas DataFrame with one row per attack, indexed by its title; figures have ``_low`` and ``_high`` columns."""
+        """Return a pandas DataFrame, one row per attack, with ``_low`` and ``_high`` columns for intervals."""
         try:
             import pandas
         except ImportError as error:
@@ -405,7 +419,9 @@ class AuditLog(Part):
         best = max(ran, key=lambda r: r.auc.low if r.auc.low is not None else r.auc.value or 0.0, default=None)
         facts = [self.status, f"{len(ran)} of {len(self.attacks)} attacks"]
         if best is not None and best.auc.value is not None:
-            interval = "" if best.auc.low is None or best.auc.high is None else f" [{best.auc.low:.3f}, {best.auc.high:.3f}]"
+            interval = (
+                "" if best.auc.low is None or best.auc.high is None else f" [{best.auc.low:.3f}, {best.auc.high:.3f}]"
+            )
             facts.append(f"highest AUC {best.auc.value:.3f}{interval} ({best.title})")
         if self.findings:
             facts.append(f"gate {'passed' if all(f.passed for f in self.findings) else 'failed'}")

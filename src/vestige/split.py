@@ -106,10 +106,7 @@ def draw(
 
 @dataclass(frozen=True, eq=False)
 class _Units:
-    """What is drawn.
-
-    Records, or whole groups of them. ``unit``: the unit of every pool row; ``sizes``: records per unit.
-    """
+    """What is drawn: records, or whole groups. ``unit``: the unit of every pool row; ``sizes``: records per unit."""
 
     pool: IntArray
     unit: IntArray
@@ -191,9 +188,8 @@ def _parts(units: _Units, size: int, random: np.random.Generator) -> NDArray[np.
     parts[order] = np.minimum(middles * size / len(units.pool), size - 1).astype(np.int8)
     if not np.bincount(parts, minlength=size).all():
         raise DataError(
-            f"Expected groups that can be cut into {size} parts of similar size, got one with {int(lengths.max()):,} "
-            "of "
-            f"{len(units.pool):,} records.",
+            f"Expected groups that can be cut into {size} parts of similar size, got one with "
+            f"{int(lengths.max()):,} of {len(units.pool):,} records.",
             hint="Use a fraction nearer to one half.",
         )
     return parts
@@ -231,9 +227,8 @@ def _check_possible(shadows: int, units: _Units, sizes: Any) -> None:
     possible = sum(math.comb(len(units), size) for size in set(sizes))
     if shadows > possible:
         raise UsageError(
-            f"Expected at most {possible} shadow models, as many as there are different training sets of {len(units)} "
-            f"{units.noun}, "
-            f"got {shadows}.",
+            f"Expected at most {possible} shadow models, as many as there are different training sets of "
+            f"{len(units)} {units.noun}, got {shadows}.",
             hint="Use fewer shadow models or more records.",
         )
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from vestige.errors import DataError, MissingDependency
 from vestige.tables import Table
 
+_PROBE = 1 << 16
+
 
 def read_csv(path: Path, *, names: Sequence[str] | None = None, delimiter: str | None = None, skip: int = 0) -> Table:
     """Read a text table whose first line names the columns (or, with ``names``, one without such a line).
@@ -23,6 +25,8 @@ def read_csv(path: Path, *, names: Sequence[str] | None = None, delimiter: str |
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
+            if "\0" in first + file.read(_PROBE):
+                raise DataError(f"Expected {path} to be a text table, got a file with zero bytes in it.")
             file.seek(0)
             for _ in range(skip):
                 file.readline()

@@ -174,13 +174,15 @@ def test_the_wrong_task_is_refused(data):
     x, y = data
     with pytest.raises(UsageError, match="Expected a classifier"):
         wrap(LinearRegression().fit(x, y))
+    with pytest.raises(UsageError, match="at least two classes, got 0"):
+        wrap(LogisticRegression().fit(x, y), ())
     with pytest.raises(UsageError, match="Expected a regressor"):
         wrap(LogisticRegression().fit(x, y), (), "regression")
 
 
 @pytest.mark.parametrize("model", [LogisticRegression(), make_pipeline(StandardScaler(), LogisticRegression())])
 def test_an_unfitted_model_is_refused_in_one_sentence(model):
-    with pytest.raises(ModelError, match="LogisticRegression.* has not been fitted"):
+    with pytest.raises(ModelError, match=r"LogisticRegression.* has not been fitted"):
         wrap(model)
 
 
@@ -260,7 +262,7 @@ def test_big_inputs_are_asked_in_blocks(monkeypatch, data):
 
 
 def test_no_records_are_no_answers(data):
-    x, y = data
+    x, _ = data
     target = wrap(Answering(lambda n: np.zeros((n, 3))))
     assert target.query(x[:0], Access.SCORE).values.shape == (0, 3)
 

@@ -34,9 +34,8 @@ def lira(own, references, masks, *, variance="per_record", centre=np.mean):
     for n in range(len(own)):
         outs, ins = split(references[:, n], masks[:, n])
         deviations = fixed or [outs.std(ddof=1), ins.std(ddof=1)]
-        scores.append(
-            norm.logpdf(float(own[n]), centre(ins), deviations[1]) - norm.logpdf(float(own[n]), centre(outs), deviations[0])
-        )
+        member = norm.logpdf(float(own[n]), centre(ins), deviations[1])
+        scores.append(member - norm.logpdf(float(own[n]), centre(outs), deviations[0]))
     return np.array(scores)
 
 
@@ -55,7 +54,8 @@ def rmia_ratio(own, references, masks, *, offline_a=None):
     """p(x | target) / p(x) in plain probabilities; ``offline_a`` None for the online form."""
     ratios = []
     for n in range(len(own)):
-        outs, ins = (np.exp(values).mean() if len(values) else math.nan for values in split(references[:, n], masks[:, n]))
+        sides = split(references[:, n], masks[:, n])
+        outs, ins = (np.exp(values).mean() if len(values) else math.nan for values in sides)
         if offline_a is not None:
             ins = offline_a * outs + (1 - offline_a)
         ratios.append(math.exp(float(own[n])) / (0.5 * (ins + outs)))
@@ -95,7 +95,4 @@ def nearest(features):
     x = np.asarray(features, np.float64)
     deviation = x.std(axis=0)
     x = (x - x.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    result = []
-    for n in range(len(x)):
-        result.append(min(float(((x[n] - x[k]) ** 2).sum()) for k in range(len(x)) if k != n))
-    return np.array(result)
+    return np.array([min(float(((x[n] - x[k]) ** 2).sum()) for k in range(len(x)) if k != n) for n in range(len(x))])

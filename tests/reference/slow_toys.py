@@ -24,7 +24,9 @@ def shaped(values):
     return values if values.ndim == 3 else values[:, :, None]
 
 
-def evidence(attack, own, references, masks, *, key=None, population=None, features=None, labels=None, classes=2, seed=0):
+def evidence(
+    attack, own, references, masks, *, key=None, population=None, features=None, labels=None, classes=2, seed=0
+):
     """Evidence for ``attack`` on one signal. ``own``: (N[, A]); ``references``: (M, N[, A]); ``masks``: (M, N)."""
     key = key or attack.needs.signals[0]
     own = shaped(np.asarray(own)[None])

@@ -8,7 +8,16 @@ from vestige.errors import ModelError, UsageError
 from vestige.signals import create, measure_outputs, resolution_of
 from vestige.target import Outputs
 
-KEYS = ["loss", "log_odds", "hinge", "entropy", "modified_entropy", "top_probabilities", "log_probabilities", "std_probability"]
+KEYS = [
+    "loss",
+    "log_odds",
+    "hinge",
+    "entropy",
+    "modified_entropy",
+    "top_probabilities",
+    "log_probabilities",
+    "std_probability",
+]
 
 
 def logits(rows=50, classes=6, seed=0, scale=4.0):
@@ -107,7 +116,9 @@ def test_an_empty_answer_has_empty_signals():
     assert got["top_probabilities"].shape == (0, 3)
 
 
-@pytest.mark.parametrize("key", ["loss", "log_probability(temperature=2.0)", "taylor_log_probability(margin=0.0,order=2)"])
+@pytest.mark.parametrize(
+    "key", ["loss", "log_probability(temperature=2.0)", "taylor_log_probability(margin=0.0,order=2)"]
+)
 def test_keys_name_signals(key):
     assert type(create(key)) is type(create(key.split("(")[0]))
 

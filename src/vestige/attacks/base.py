@@ -22,9 +22,9 @@ BLOCK = 4096
 class Needs:
     """What an attack asks for beyond the target's answers.
 
-    ``signals``: table keys; ``shadows``: the fewest reference models it can work with, ``wants`` how many it uses at most (None: all);
-    ``side``: which shadow values it may read (``out``: only those of models that did not train on the record);
-    ``population``: records that no model trained on; ``features``: the records' own features.
+    ``signals``: table keys; ``shadows``: the fewest reference models it can work with, ``wants`` how many it uses at
+    most (None: all); ``side``: which shadow values it may read (``out``: only those of models that did not train on
+    the record); ``population``: records that no model trained on; ``features``: the records' own features.
     """
 
     signals: tuple[str, ...]
@@ -56,10 +56,11 @@ class Attack(Protocol):
 class Evidence:
     """What the adversary has. There is no field for the target's own membership row.
 
-    ``labels``: (N,) class indices (or regression targets); ``classes``: their number (0: regression); ``own``: a table with the
-    target as its only model; ``shadows``: a table of M reference models over the same N records; ``masks``: (M, N) bool, True
-    where a reference trained on the record; ``features``: (N, d) float32 or None; ``population``: the same for Z records
-    that neither the target nor any reference trained on, or None; ``seed``: for attacks that draw.
+    ``labels``: (N,) class indices (or regression targets); ``classes``: their number (0: regression); ``own``: a
+    table with the target as its only model; ``shadows``: a table of M reference models over the same N records;
+    ``masks``: (M, N) bool, True where a reference trained on the record; ``features``: (N, d) float32 or None;
+    ``population``: the same for Z records that neither the target nor any reference trained on, or None; ``seed``:
+    for attacks that draw.
     """
 
     access: Access
@@ -91,7 +92,7 @@ class Evidence:
             yield start, min(start + size, len(self))
 
     def reference(self, key: str, start: int = 0, stop: int | None = None, *, hidden: float = np.nan) -> Signals:
-        """Return the references' (M, n, A[, K]) values for a run of records; ``hidden`` where the declared side forbids the value."""
+        """Return the references' (M, n, A[, K]) values for a run of records; ``hidden`` where the side forbids them."""
         self._allowed(key)
         if self.needs.side == "none":
             raise AccessError("The attack reads reference models, which it did not declare in its needs.")

@@ -17,14 +17,15 @@ from vestige.target import Access
 class Calibrated:
     """The target's signal less its mean over references that did not train on the record.
 
-    Score (N,) float64, the mean over queries; larger = more likely a member. ``signal`` is any scalar signal, turned so that
-    members have more of it; log-odds tell several times more at low false-positive rates than the loss does. Section 4 of the paper.
+    Score (N,) float64, the mean over queries; larger = more likely a member. ``signal`` is any scalar signal, turned
+    so that members have more of it; log-odds tell several times more at low false-positive rates than the loss does.
+    Section 4 of the paper.
     """
 
     access: ClassVar[Access] = Access.SCORE
     paper: ClassVar[str] = (
-        "Watson, Guo, Cormode & Sablayrolles, On the importance of difficulty calibration in membership inference attacks, "
-        "ICLR 2022, arXiv:2111.08440"
+        "Watson, Guo, Cormode & Sablayrolles, "
+        "On the importance of difficulty calibration in membership inference attacks, ICLR 2022, arXiv:2111.08440"
     )
     tasks: ClassVar[frozenset[Task]] = frozenset({"classification", "regression"})
 
@@ -46,14 +47,15 @@ class Calibrated:
 class Sablayrolles:
     """The target's signal less the midpoint between its means over IN and over OUT references.
 
-    Score (N,) float64, the mean over queries, above zero on the members' side; larger = more likely a member. ``signal`` is any scalar
-    signal, turned so that members have more of it: minus the loss by default, as in the paper's section 4.
+    Score (N,) float64, the mean over queries, above zero on the members' side; larger = more likely a member.
+    ``signal`` is any scalar signal, turned so that members have more of it: minus the loss by default, as in the
+    paper's section 4.
     """
 
     access: ClassVar[Access] = Access.SCORE
     paper: ClassVar[str] = (
-        "Sablayrolles, Douze, Ollivier, Schmid & Jégou, White-box vs black-box: Bayes optimal strategies for membership inference, "
-        "ICML 2019, arXiv:1908.11229"
+        "Sablayrolles, Douze, Ollivier, Schmid & Jégou, "
+        "White-box vs black-box: Bayes optimal strategies for membership inference, ICML 2019, arXiv:1908.11229"
     )
     tasks: ClassVar[frozenset[Task]] = frozenset({"classification", "regression"})
 

@@ -30,10 +30,10 @@ def plain(out: Moments, inside: Moments) -> Centres:
 
 
 def shrunk(out: Moments, inside: Moments) -> Centres:
-    """Return the posterior centres under one bivariate normal prior over records, whose moments come from the records themselves.
+    """Return the posterior centres under a bivariate normal prior over records, fitted to the records themselves.
 
-    A record with few IN references borrows from its OUT ones and from how both go together elsewhere; a record with many keeps its
-    own means. With too few records to learn from, the plain centres.
+    A record with few IN references borrows from its OUT ones and from how both go together elsewhere; a record with
+    many keeps its own means. With too few records to learn from, the plain centres.
     """
     if np.count_nonzero((out.count > 0) & (inside.count > 0)) < _FEW:
         return plain(out, inside)
@@ -91,8 +91,10 @@ def _posterior(out: Moments, inside: Moments, a: int) -> tuple[Floats, Floats, F
     # Two-by-two Gaussian conditioning written out: precision of the prior plus that of each side's mean, then inverted.
     (p, r), (_, q) = np.linalg.inv(between)
     weight = [side.count / noise[i] for i, side in enumerate((out, inside))]
-    pull = [w * (np.where(side.count > 0, side.mean[:, a], middle[i]) - middle[i])
-            for i, (w, side) in enumerate(zip(weight, (out, inside), strict=True))]
+    pull = [
+        w * (np.where(side.count > 0, side.mean[:, a], middle[i]) - middle[i])
+        for i, (w, side) in enumerate(zip(weight, (out, inside), strict=True))
+    ]
     first, second = p + weight[0], q + weight[1]
     determinant = first * second - r * r
     low = middle[0] + (second * pull[0] - r * pull[1]) / determinant

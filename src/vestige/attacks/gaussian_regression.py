@@ -32,9 +32,9 @@ def gaussian_ratio(evidence: Evidence) -> FloatArray:
     Without one of the two sides, or without any error at all, the score is minus the squared residual.
     """
     own = evidence.target("residual")[:, 0].astype(np.float64)
-    shadows = evidence.reference("residual")[:, :, 0]
-    if not shadows.size:
+    if not len(evidence.masks):
         raise AuditError("The Gaussian form of the loss attack needs at least one shadow model, got none.")
+    shadows = evidence.reference("residual")[:, :, 0]
     sigma_in = deviation(shadows, evidence.masks)
     sigma_out = deviation(shadows, ~evidence.masks)
     if min(sigma_in, sigma_out) == 0.0:

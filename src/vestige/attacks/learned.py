@@ -49,15 +49,26 @@ def check_model(model: str) -> None:
         raise UsageError(f"Expected the attack model to be {', '.join(get_args(Model))}, got '{model}'.")
 
 
+def same_classes(known: Evidence, evidence: Evidence) -> None:
+    """Raise UsageError unless what is learnt class by class from one can be applied to the other."""
+    if known.classes != evidence.classes:
+        raise UsageError(
+            f"Expected shadow models of the target's {evidence.classes} classes, got {known.classes} classes.",
+            hint="Only ml_leaks_2 learns from models of other classes.",
+        )
+
+
 def draw_rows(evidence: Evidence, key: str, *, per_side: int, by_class: bool) -> Rows:
     """Return up to ``per_side`` members' and as many non-members' rows, of all records or of each class, shuffled."""
+    if not len(evidence.masks):
+        raise AuditError("This attack learns from shadow models, but the evidence has none.")
     labels = np.asarray(evidence.labels, np.int64) if by_class else np.zeros(len(evidence), np.int64)
     classes = evidence.classes if by_class else 1
     kept: Rows | None = None
     marks = np.empty(0, np.uint64)
     for start, stop in evidence.blocks():
         values = evidence.reference(key, start, stop)[:, :, 0]
-        values = values.reshape(*values.shape[:2], -1)
+        values = values.reshape(*values.shape[:2], values.shape[2] if values.ndim == 3 else 1)
         rows = Rows(
             np.ascontiguousarray(values.reshape(-1, values.shape[2]), np.float32),
             evidence.masks[:, start:stop].ravel(),
@@ -69,8 +80,8 @@ def draw_rows(evidence: Evidence, key: str, *, per_side: int, by_class: bool) ->
             fresh = np.concatenate([marks, fresh])
         chosen = _lowest(rows, fresh, classes, per_side)
         kept, marks = rows.pick(chosen), fresh[chosen]
-    if kept is None or not len(kept):
-        raise AuditError("This attack learns from shadow models, but the evidence has none.")
+    if kept is None:
+        raise AuditError("This attack learns from the shadow models' answers to records, but there are no records.")
     return _balanced(kept, classes)
 
 

@@ -16,8 +16,8 @@ _NOTHING = 1e-300
 def mean_likelihoods(evidence: Evidence, key: str, *, trim: float = 0.0) -> tuple[Floats, Floats]:
     """Return the logs of the mean OUT and of the mean IN likelihood of every record and query, (N, A) each.
 
-    NaN where a record has no such reference, or none that may be seen. ``trim`` is the fraction of a record's references, half at
-    each end, that is left out of its mean; at least one stays.
+    NaN where a record has no such reference, or none that may be seen. ``trim`` is the fraction of a record's
+    references, half at each end, that is left out of its mean; at least one stays.
     """
     shape = scalars(evidence, key).shape
     out, inside = np.full(shape, np.nan), np.full(shape, np.nan)
@@ -39,7 +39,8 @@ def mean_likelihoods(evidence: Evidence, key: str, *, trim: float = 0.0) -> tupl
             for (result, _), (weight, count) in zip(sides, weights, strict=True):
                 known = count > 0
                 total = np.maximum(np.einsum("mn,mn->n", block, weight), _NOTHING)
-                result[start:stop, query] = np.where(known, top + (np.log(total) - np.log(np.maximum(count, 1))), np.nan)
+                mean = top + (np.log(total) - np.log(np.maximum(count, 1)))
+                result[start:stop, query] = np.where(known, mean, np.nan)
     return out, inside
 
 

@@ -1,4 +1,4 @@
-"""LiRA: is what the target shows more likely under models that trained on the record, or under models that did not?"""
+"""LiRA: how much likelier is what the target shows under models that trained on the record than under others."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ def _check(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def log_density(residual: Floats, variance: Floats, freedom: Floats) -> Floats:
-    """Return the log-density of a Student-t with that scale² and freedom, Gaussian where infinite; without the common −½ log 2π."""
+    """Return the log-density of a Student-t, Gaussian where ``freedom`` is infinite; without the common −½ log 2π."""
     gaussian = np.isinf(freedom)
     if gaussian.all():
         return -0.5 * (residual * residual / variance + np.log(variance))
-    levels, place = np.unique(np.where(gaussian, 1.0, freedom), return_inverse=True)
+    finite = np.where(gaussian, 1.0, freedom)
+    levels, place = np.unique(finite, return_inverse=True)
     constant = gammaln((levels + 1) / 2) - gammaln(levels / 2) - 0.5 * np.log(levels / 2)
     tailed = constant[place.reshape(freedom.shape)] - 0.5 * np.log(variance)
-    tailed -= (freedom + 1) / 2 * np.log1p(residual * residual / (variance * freedom))
+    tailed -= (finite + 1) / 2 * np.log1p(residual * residual / (variance * finite))
     return np.where(gaussian, -0.5 * (residual * residual / variance + np.log(variance)), tailed)
 
 
@@ -42,11 +43,12 @@ def log_density(residual: Floats, variance: Floats, freedom: Floats) -> Floats:
 class LiRA:
     """The likelihood-ratio attack with IN and OUT references (online).
 
-    Score (N,) float64: the log-likelihood ratio of the target's signal, summed over queries; larger = more likely a member. ``variance``:
-    ``per_record`` and ``pooled`` are the paper's two Gaussians, the latter from residuals within records; ``shrunk`` weighs them by
-    how much variances really differ between records, and uses the Student-t that follows. ``centre``: ``mean`` (the paper),
-    ``median`` (its code) or ``shrunk`` (means that borrow strength across records, for few references). Sections IV–VI of the paper.
-    For regression use ``signal="negative_log_loss"``. Raises UsageError for an unknown option.
+    Score (N,) float64: the log-likelihood ratio of the target's signal, summed over queries; larger = more likely a
+    member. ``variance``: ``per_record`` and ``pooled`` are the paper's two Gaussians, the latter from residuals
+    within records; ``shrunk`` weighs them by how much variances really differ between records, and uses the Student-t
+    that follows. ``centre``: ``mean`` (the paper), ``median`` (its code) or ``shrunk`` (means that borrow strength
+    across records, for few references). Sections IV–VI of the paper. For regression use
+    ``signal="negative_log_loss"``. Raises UsageError for an unknown option.
     """
 
     access: ClassVar[Access] = Access.SCORE
@@ -87,10 +89,11 @@ class LiRA:
 class LiRAOffline:
     """The likelihood-ratio attack with OUT references alone (offline).
 
-    Score (N,) float64, summed over queries; larger = more likely a member. ``sides="one"``, as in the paper's Equation 4: −log Pr[Z > z]
-    for how far the target's signal lies above the OUT distribution, exact far into the tail. ``sides="two"``, as in the published
-    code: −log density, so that unusually low confidence counts as membership too. ``variance`` and ``centre`` as in LiRA, but
-    always Gaussian. For regression use ``signal="negative_log_loss"``. Raises UsageError for an unknown option.
+    Score (N,) float64, summed over queries; larger = more likely a member. ``sides="one"``, as in the paper's
+    Equation 4: −log Pr[Z > z] for how far the target's signal lies above the OUT distribution, exact far into the
+    tail. ``sides="two"``, as in the published code: −log density, so that unusually low confidence counts as
+    membership too. ``variance`` and ``centre`` as in LiRA, but always Gaussian. For regression use
+    ``signal="negative_log_loss"``. Raises UsageError for an unknown option.
     """
 
     access: ClassVar[Access] = Access.SCORE

@@ -22,8 +22,8 @@ _BLOCK_VALUES = 1 << 18  # references × records of one block: its float64 copie
 class Moments:
     """What the references on one side of the membership line say about each record.
 
-    ``count``: (N,) how many there are; ``mean``: (N, A), NaN where there are none; ``scatter``: (N, A) the sum of squared
-    residuals about that mean; ``centre``: (N, A) the mean or the median, as asked for.
+    ``count``: (N,) how many there are; ``mean``: (N, A), NaN where there are none; ``scatter``: (N, A) the sum of
+    squared residuals about that mean; ``centre``: (N, A) the mean or the median, as asked for.
     """
 
     count: Floats
@@ -97,7 +97,7 @@ def _one_side(block: Floats, weights: list[Floats], counts: list[Floats]) -> tup
 
 
 def _two_sides(block: Floats, weights: list[Floats], counts: list[Floats]) -> tuple[list[Floats], list[Floats]]:
-    """Two passes over a block in cache: the means first, then squared residuals about them. Works in place on ``block``."""
+    """Two passes over a block in cache: the means, then squared residuals about them. Works in place on ``block``."""
     inner = np.einsum("mn,mn->n", block, weights[1])
     means = [_mean(block.sum(axis=0) - inner, counts[0]), _mean(inner, counts[1])]
     low, high = np.nan_to_num(means[0]), np.nan_to_num(means[1])

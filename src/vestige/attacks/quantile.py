@@ -1,4 +1,4 @@
-"""Quantile regression: is the target surer of a record than it should be of one with these features that it never saw?"""
+"""Quantile regression: how much surer the target is of a record than of others with such features it never saw."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ _MOST = 20_000  # and beyond which more of them cost time but no longer teach
 class Quantile:
     """How many conditional deviations the target's signal lies above what non-members with such features show.
 
-    Score (N,) float64: z = (s − μ(x, y)) / σ(x, y), so "member iff z ≥ Φ⁻¹(1 − α)" has a false-positive rate of about α; larger =
-    more likely a member. μ and σ are the Gaussian head of the paper's section 3, learnt from the target's answers on population
-    records; without a population, from references' answers on records they did not train on. ``regressor``: ``boosting`` (trees,
-    needs scikit-learn) or ``linear`` (features, their squares and the label). Raises AuditError without non-members to learn from.
+    Score (N,) float64: z = (s − μ(x, y)) / σ(x, y), so "member iff z ≥ Φ⁻¹(1 − α)" has a false-positive rate of about
+    α; larger = more likely a member. μ and σ are the Gaussian head of the paper's section 3, learnt from the target's
+    answers on population records; without a population, from references' answers on records they did not train on.
+    ``regressor``: ``boosting`` (trees, needs scikit-learn) or ``linear`` (features, their squares and the label).
+    Raises AuditError without non-members to learn from.
     """
 
     access: ClassVar[Access] = Access.SCORE
@@ -98,7 +99,7 @@ class Quantile:
 
 
 def _one_reference_each(evidence: Evidence, key: str) -> tuple[IntArray, Floats]:
-    """Return the records that have an OUT reference, and what the first of each shows: independent rows, one per record."""
+    """Return the records that have an OUT reference, and what the first one of each shows: one row per record."""
     if not len(evidence.masks):
         return np.empty(0, np.int64), np.empty(0)
     rows, values = [], []

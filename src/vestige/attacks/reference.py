@@ -20,10 +20,10 @@ from vestige.target import Access, BoolArray
 class AttackR:
     """The log-odds of the empirical p-value of the target's signal among the record's OUT references.
 
-    Score (N,) float64, the mean over queries; larger = more likely a member. With n references the p-value has n + 1 levels, so
-    Pr[score > log((1 − α)/α)] ≤ α for non-members at α = 1/(n + 1), 2/(n + 1), …; within a level, records are ordered by interpolation
-    between neighbouring references, and beyond the outermost by how many deviations they lie off, exact far into the tail. ``signal``
-    is any scalar signal, turned so that members have more of it.
+    Score (N,) float64, the mean over queries; larger = more likely a member. With n references the p-value has n + 1
+    levels, so Pr[score > log((1 − α)/α)] ≤ α for non-members at α = 1/(n + 1), 2/(n + 1), …; within a level, records
+    are ordered by interpolation between neighbouring references, and beyond the outermost by how many deviations they
+    lie off, exact far into the tail. ``signal`` is any scalar signal, turned so that members have more of it.
     """
 
     access: ClassVar[Access] = Access.SCORE
@@ -51,7 +51,7 @@ class AttackR:
 
 
 def tail_log_odds(evidence: Evidence, key: str) -> Floats:
-    """Return (N,) log F − log(1 − F) for the share F of a record's OUT references with less of the signal, averaged over queries."""
+    """Return (N,) log F − log(1 − F), F the share of a record's OUT references with less of the signal."""
     turn = sign(key)
     own = turn * scalars(evidence, key)
     out, _ = collect(evidence, key)
@@ -76,7 +76,7 @@ def _log_odds(own: Floats, references: Floats, seen: BoolArray, scale: Floats) -
     floor = np.where(below, references, -np.inf).max(axis=0, initial=-np.inf)
     ceiling = np.where(above, references, np.inf).min(axis=0, initial=np.inf)
     floor, ceiling = np.where(less > 0, floor, own - 1), np.where(more > 0, ceiling, own + 1)
-    part = (own - floor) / (ceiling - floor)
+    part = np.where(highest | lowest, 0.5, (own - floor) / np.maximum(ceiling - floor, np.finfo(np.float64).tiny))
     level = np.where(equal > 0, less + (equal + 1) / 2, less + part)
     gap = np.where(highest, own - floor, np.where(lowest, ceiling - own, 0.0))
     # Twice a normal tail: one whole level at the outermost reference, next to nothing many deviations further out.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vestige.attacks.base import Evidence, Needs
 from vestige.attacks.gaussian_regression import WANTS
+from vestige.attacks.learned import same_classes
 from vestige.errors import AuditError, UsageError
 from vestige.records import Task
 from vestige.target import Access, BoolArray, FloatArray, IntArray
@@ -50,13 +51,21 @@ class RiskScore:
 
     def score(self, evidence: Evidence) -> FloatArray:
         """Return (N,) posteriors in [0, 1], larger = more likely a member."""
+        return self.transfer(evidence, evidence)
+
+    def transfer(self, known: Evidence, evidence: Evidence) -> FloatArray:
+        """Return (N,) scores of ``evidence`` from histograms of the shadow models of ``known``.
+
+        ``known`` may hold other records of the same classes. Raises AuditError when it has no shadow model.
+        """
+        same_classes(known, evidence)
         own = _log(evidence.target("modified_entropy")[:, 0])
-        shadows = _log(evidence.reference("modified_entropy")[:, :, 0])
-        if not shadows.size:
+        if not len(known.masks):
             raise AuditError("The privacy risk score needs at least one shadow model, got none.")
+        shadows = _log(known.reference("modified_entropy")[:, :, 0])
         labels = np.asarray(evidence.labels, np.int64)
-        members, groups = evidence.masks.ravel(), np.tile(labels, len(shadows))
-        classed = _Histograms.fit(shadows.ravel(), members, groups, evidence.classes, self.bins)
+        members, groups = known.masks.ravel(), np.tile(np.asarray(known.labels, np.int64), len(shadows))
+        classed = _Histograms.fit(shadows.ravel(), members, groups, known.classes, self.bins)
         pooled = _Histograms.fit(shadows.ravel(), members, np.zeros_like(groups), 1, self.bins)
         return np.where(
             classed.filled[labels],

@@ -25,13 +25,14 @@ _PAIRS = 1 << 22  # record × population comparisons held at once
 class RMIA:
     """The relative attack with IN and OUT references (online).
 
-    Score (N,) float64: the log of r(x) = p(x | target) / p(x), where p(x) averages the mean IN and the mean OUT likelihood; larger =
-    more likely a member. It ranks records as the paper's Pr[r(x) ≥ γ·r(z)] over population records z does, without that
-    fraction's ties; `rank` gives the fraction itself, so ``gamma`` matters there and not to the score. Several queries are joined by
-    their mean log-ratio (``aggregate="mean"``) or by the published code's majority vote for each pair (``"vote"``, which needs a
-    population). ``temperature`` divides the logits; ``trim`` leaves out that share of a record's references, half at each end;
-    ``offline_a`` is the line by which a record without IN references is still given one. Sections 3 and 4 of the paper.
-    Raises UsageError for an impossible option.
+    Score (N,) float64: the log of r(x) = p(x | target) / p(x), where p(x) averages the mean IN and the mean OUT
+    likelihood; larger = more likely a member. It ranks records as the paper's Pr[r(x) ≥ γ·r(z)] over population
+    records z does, without that fraction's ties; `rank` gives the fraction itself, so ``gamma`` matters there and not
+    to the score. Several queries are joined by their mean log-ratio (``aggregate="mean"``) or by the published code's
+    majority vote for each pair (``"vote"``, which needs a population). ``temperature`` divides the logits; ``trim``
+    leaves out that share of a record's references, half at each end; ``offline_a`` is the line by which a record
+    without IN references is still given one. Sections 3 and 4 of the paper. Raises UsageError for an impossible
+    option.
     """
 
     access: ClassVar[Access] = Access.SCORE
@@ -104,7 +105,7 @@ class RMIA:
         if evidence.population is None or not len(evidence.population):
             raise AuditError(
                 "RMIA compares with population records that no model trained on, but there are none.",
-                hint="Hold some records out of every model's training, or use aggregate='mean', which ranks without them.",
+                hint="Hold some records out of every model's training, or use aggregate='mean' and `score`.",
             )
         return evidence.population
 
@@ -113,8 +114,9 @@ class RMIA:
 class RMIAOffline(RMIA):
     """The relative attack with OUT references alone (offline).
 
-    As RMIA, with the mean IN likelihood guessed as ``offline_a``·p_out + (1 − ``offline_a``). ``offline_a="auto"`` sets it by attacking
-    references in the target's place; only for that does it look at IN values, and never at the target's.
+    As RMIA, with the mean IN likelihood guessed as ``offline_a``·p_out + (1 − ``offline_a``). ``offline_a="auto"``
+    sets it by attacking references in the target's place; only for that does it look at IN values, and never at the
+    target's.
     """
 
     offline_a: float | Literal["auto"] = "auto"
@@ -135,7 +137,7 @@ def _is_number(value: object) -> bool:
 
 
 def beaten(ratios: Floats, population: Floats, gamma: float) -> Floats:
-    """Return (N,) the share of the population's (Z,) log-ratios that, raised by log γ, are at most each of ``ratios`` (N,)."""
+    """Return (N,) the share of the population's log-ratios (Z,) that ``ratios`` (N,) reach by log γ."""
     share: Floats = np.searchsorted(np.sort(population), ratios - np.log(gamma), side="right") / len(population)
     return share
 

@@ -9,7 +9,7 @@ import numpy as np
 from vestige.attacks.base import Evidence
 from vestige.attacks.likelihoods import half_and_half
 from vestige.attacks.moments import Floats
-from vestige.errors import AuditError
+from vestige.errors import AccessError
 from vestige.target import BoolArray
 
 GRID = tuple(round(0.05 * step, 2) for step in range(21))
@@ -21,8 +21,8 @@ _FAINT = -690.0
 def log_marginal(out: Floats, inside: Floats, offset: float) -> Floats:
     """Return the log of ½(mean OUT + mean IN likelihood), (N, A), from the logs of both; all finite.
 
-    A missing IN mean is guessed as ``offset``·OUT + (1 − ``offset``), a missing OUT mean by the same line, and a record without any
-    reference gets the average of the others.
+    A missing IN mean is guessed as ``offset``·OUT + (1 − ``offset``), a missing OUT mean by the same line, and a
+    record without any reference gets the average of the others.
     """
     has_out, has_in = np.isfinite(out), np.isfinite(inside)
     guess_in = offline_inside(np.where(has_out, out, _FAINT), offset)
@@ -47,13 +47,13 @@ def offline_inside(out: Floats, offset: float) -> Floats:
 
 
 def tuned_offset(evidence: Evidence, key: str) -> float:
-    """Return the offset with which references, attacked in the target's place, are told apart best (mean AUC over several).
+    """Return the offset with which references, attacked in the target's place, are told apart best on average.
 
-    The target is not looked at. Each simulated target is left out of its own marginal, and so is a model trained on exactly the
-    records that it was not, because the number of OUT references would give its members away.
+    The target is not looked at. Each simulated target is left out of its own marginal, and so is a model trained on
+    exactly the records that it was not, because the number of OUT references would give its members away.
     """
     if evidence.needs.side != "both":
-        raise AuditError("Tuning RMIA's offset attacks references in the target's place, which takes their IN values too.")
+        raise AccessError("Tuning RMIA's offset needs the references' IN values, which the attack did not declare.")
     if not len(evidence.masks):
         return FALLBACK
     parts = list(_sample(len(evidence)))

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from vestige.attacks.base import Evidence, Needs
-from vestige.attacks.learned import Double, Model, Rows, Rule, calibrated, check_model, draw_rows, fit
+from vestige.attacks.learned import Double, Model, Rows, Rule, calibrated, check_model, draw_rows, fit, same_classes
 from vestige.errors import UsageError
 from vestige.records import Task
 from vestige.target import Access, FloatArray, IntArray
@@ -53,17 +53,25 @@ class Shokri:
 
     def score(self, evidence: Evidence) -> FloatArray:
         """Return (N,) log-odds, larger = more likely a member."""
+        return self.transfer(evidence, evidence)
+
+    def transfer(self, known: Evidence, evidence: Evidence) -> FloatArray:
+        """Return (N,) scores of ``evidence``, learning from the shadow models of ``known``.
+
+        ``known`` may hold other records of the same classes. Raises AuditError when it has no shadow model.
+        """
+        same_classes(known, evidence)
         own = evidence.target(KEY)[:, 0]
         labels = np.asarray(evidence.labels, np.int64)
-        rows = draw_rows(evidence, KEY, per_side=self.rows, by_class=True)
+        rows = draw_rows(known, KEY, per_side=self.rows, by_class=True)
         scores = np.full(len(evidence), np.nan)
         for c in np.unique(labels):
-            rule = self._taught(rows.pick(rows.labels == c), evidence.seed)
+            rule = self._taught(rows.pick(rows.labels == c), known.seed)
             if rule is not None:
                 scores[labels == c] = rule(own[labels == c])
         left = np.isnan(scores)
         if left.any():
-            scores[left] = self._pooled(rows, own[left], labels[left], evidence.seed)
+            scores[left] = self._pooled(rows, own[left], labels[left], known.seed)
         return scores
 
     def _taught(self, rows: Rows, seed: int) -> Rule | None:

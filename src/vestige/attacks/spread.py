@@ -19,7 +19,7 @@ _ENDLESS = 1e6  # degrees of freedom that stand for a prior that leaves nothing 
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """``variance``: (N, A), positive; ``freedom``: (N, A) degrees of freedom behind it, infinite when taken as known."""
+    """``variance``: (N, A), positive; ``freedom``: (N, A) its degrees of freedom, infinite when taken as known."""
 
     variance: Floats
     freedom: Floats
@@ -28,10 +28,10 @@ class Spread:
 def spread(moments: Moments, kind: Variance) -> Spread:
     """Return the variance of each record's references about their mean.
 
-    ``per_record``: the record's own sample variance, the pooled one when it has fewer than two references. ``pooled``: residuals of
-    all records about their own means, so that differences between records do not count as noise. ``shrunk``: the posterior under
-    a scaled inverse chi-square prior whose two parameters match the mean and variance of the log-variances over records
-    (Smyth, "Linear models and empirical Bayes methods", 2004).
+    ``per_record``: the record's own sample variance, the pooled one when it has fewer than two references.
+    ``pooled``: residuals of all records about their own means, so that differences between records do not count as
+    noise. ``shrunk``: the posterior under a scaled inverse chi-square prior whose two parameters match the mean and
+    variance of the log-variances over records (Smyth, "Linear models and empirical Bayes methods", 2004).
     """
     if kind not in get_args(Variance):
         raise UsageError(f"Expected variance to be one of {', '.join(get_args(Variance))}, got '{kind}'.")
@@ -62,7 +62,7 @@ def _column(scatter: Floats, freedom: Floats, kind: Variance) -> tuple[Floats, F
 
 
 def prior(scatter: Floats, freedom: Floats, shared: float) -> tuple[float, float]:
-    """Return (degrees of freedom, scale) of the prior on variances, from records with at least one degree of freedom."""
+    """Return (degrees of freedom, scale) of the prior on variances, from records that have a scatter."""
     informative = scatter > _FLOOR * shared * freedom
     scatter, freedom = scatter[informative], freedom[informative]
     if len(scatter) < _FEW:

@@ -1,7 +1,8 @@
 """Threshold attacks: one number of the target's answer, oriented so that members have more.
 
 With ``thresholds`` the score is the distance above a threshold learnt on shadow models, so that 0 is where the
-adversary decides: one threshold for all records (``global``, same ranking) or one per class (``class``).
+adversary decides: one threshold for all records (``global``, same ranking) or one per class (``class``; a regression
+has none, so one for all).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from vestige.attacks.base import Evidence, Needs
 from vestige.attacks.cuts import best_cuts
 from vestige.attacks.gaussian_regression import WANTS, gaussian_ratio
+from vestige.attacks.learned import same_classes
 from vestige.errors import AuditError, UsageError
 from vestige.records import Task
 from vestige.target import Access, FloatArray
@@ -53,25 +55,28 @@ class Metric:
 
     def score(self, evidence: Evidence) -> FloatArray:
         """Return (N,) scores, larger = more likely a member; with thresholds ≥ 0 is the verdict "member"."""
+        return self.transfer(evidence, evidence)
+
+    def transfer(self, known: Evidence, evidence: Evidence) -> FloatArray:
+        """Return (N,) scores of ``evidence`` above thresholds learnt on the shadow models of ``known``.
+
+        ``known`` may hold other records of the same classes. Raises AuditError when it has no shadow model.
+        """
         own = self.sign * evidence.target(self.signal)[:, 0].astype(np.float64)
         if self.thresholds == "none":
             return own
-        classes = evidence.classes if self.thresholds == "class" else 0
-        return own - self._cuts(evidence, classes)
-
-    def _cuts(self, evidence: Evidence, classes: int) -> FloatArray:
-        values = self.sign * evidence.reference(self.signal)[:, :, 0].astype(np.float64)
-        if not values.size:
+        if not len(known.masks):
             raise AuditError(f"Thresholds for {type(self).__name__} need at least one shadow model, got none.")
-        flat, members = values.ravel(), evidence.masks.ravel()
+        values = self.sign * known.reference(self.signal)[:, :, 0].astype(np.float64)
+        flat, members = values.ravel(), known.masks.ravel()
         pooled = float(best_cuts(flat, members, np.zeros(flat.size, np.int64), 1)[0])
         pooled = 0.0 if np.isnan(pooled) else pooled
-        if not classes:
-            return np.full(len(evidence), pooled)
-        labels = np.asarray(evidence.labels, np.int64)
-        cuts = best_cuts(flat, members, np.tile(labels, len(values)), classes)
+        if self.thresholds == "global" or not known.classes:
+            return own - pooled
+        same_classes(known, evidence)
+        cuts = best_cuts(flat, members, np.tile(np.asarray(known.labels, np.int64), len(values)), known.classes)
         # A class that no shadow model can teach about is cut where all classes together are.
-        return np.where(np.isnan(cuts), pooled, cuts)[labels]
+        return own - np.where(np.isnan(cuts), pooled, cuts)[np.asarray(evidence.labels, np.int64)]
 
 
 @dataclass(frozen=True, kw_only=True)

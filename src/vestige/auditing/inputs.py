@@ -78,9 +78,9 @@ def load_records(
         raise AssertionError("unreachable: an unknown name raises")
     keep = np.arange(len(records))
     if data.duplicates == "drop":
-        from vestige.records import drop_duplicates
+        from vestige.duplicates import distinct_rows
 
-        keep = drop_duplicates(records)
+        keep = distinct_rows(records)
     if data.limit is not None and data.limit < len(keep):
         keep = np.sort(rng(seed, "limit").permutation(keep)[: data.limit])
     if len(keep) < len(records):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +61,7 @@ class Outcome:
     target_seconds: float = 0.0
     pool: ShadowPool | None = None
     field: Field | None = None
-    scores: dict[str, Scores | AttackResult] = field(default_factory=dict)
+    scores: dict[str, Scores | AttackResult] = dataclasses.field(default_factory=dict)
     interrupted: bool = False
 
     @property
@@ -128,7 +129,7 @@ def _result(outcome: Outcome, label: str, found: Scores | AttackResult) -> Attac
     points = [_operational(outcome, found, fpr) for fpr in config.fpr]
     whole = mean_over_targets(areas, confidence=config.confidence)
     return AttackResult(
-        name=name_of(found.attack),
+        name=name_of(label),
         label=label,
         params=params_of(found.attack),
         access=found.attack.access.label,

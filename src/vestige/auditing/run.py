@@ -200,12 +200,12 @@ class Audit:
             )
         progress.begin("attacks", len(self.attacks))
         for label, attack in self.attacks:
-            outcome.scores[label] = self._attempt(field_, attack, models, reported)
+            outcome.scores[label] = self._attempt(label, field_, attack, models, reported)
             progress.advance("attacks", note=label)
         progress.end("attacks", note=f"{len(self.attacks)} attacks")
 
-    def _attempt(self, field_: Field, attack: Attack, models: Sequence[int], reported: int) -> Scores | AttackResult:
-        name, params = name_of(attack), params_of(attack)
+    def _attempt(self, label: str, field_: Field, attack: Attack, models: Sequence[int], reported: int) -> Scores | AttackResult:
+        name, params = name_of(label), params_of(attack)
         reason = lacking(field_, attack, len(self.inputs.records.classes))
         if reason:
             return AttackResult(name=name, params=params, status="skipped", reason=reason, paper=attack.paper)
@@ -220,11 +220,9 @@ class Audit:
             return AttackResult(name=name, params=params, status="failed", reason=reason, paper=attack.paper)
 
 
-def name_of(attack: Attack) -> str:
-    """Return the registered name of an attack."""
-    from vestige.attacks import registered_name
-
-    return registered_name(attack)
+def name_of(label: str) -> str:
+    """Return the registered name in a label such as ``lira[pooled]``."""
+    return label.partition("[")[0]
 
 
 def params_of(attack: Attack) -> dict[str, object]:

@@ -8,7 +8,7 @@ TARGETS = Registry(
     "targets",
     {
         "sklearn": "vestige.backends.sklearn:SklearnTarget.wrap",
-        "torch": "vestige.backends.torch:TorchTarget.wrap",
+        "torch": "vestige.backends.torch_target:TorchTarget.wrap",
         "xgboost": "vestige.backends.coerce:as_target",
         "lightgbm": "vestige.backends.coerce:as_target",
         "function": "vestige.backends.function:CallableTarget",

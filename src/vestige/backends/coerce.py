@@ -80,10 +80,10 @@ def _is_torch(model: Any) -> bool:
 
 
 def _torch_target(model: Any, task: Task, classes: Sequence[str] | int) -> Target:
-    from vestige.backends.torch import TorchTarget
+    from vestige.backends.torch_target import TorchTarget
 
-    target: Target = TorchTarget.wrap(model, task=task, classes=classes)
-    return target
+    count = classes if isinstance(classes, int) else len(classes)
+    return TorchTarget.wrap(model, classes=0 if task == "regression" else count)
 
 
 def _booster_target(model: Any, library: str, task: Task, classes: Sequence[str] | int) -> Target:

@@ -85,7 +85,7 @@ def _object(value: Any, above: tuple[int, ...]) -> Any:
         if array.dtype != object:
             return ["array", str(array.dtype), list(array.shape), hashlib.blake2b(array.tobytes()).hexdigest()]
         return ["array", list(array.shape), [_describe(one, above) for one in array.ravel().tolist()]]
-    if getattr(value, "__dict__", None):
+    if hasattr(value, "__dict__"):
         return ["object", *named, _own_source(kind), _describe(vars(value), above)]
     text = repr(value)
     if ADDRESS.search(text):
@@ -160,15 +160,19 @@ def _installed(value: Any) -> bool:
     try:
         place = Path(inspect.getfile(value))
     except (OSError, TypeError):
-        return True
+        return (value.__module__ or "").partition(".")[0] in sys.stdlib_module_names - {"__main__"}
     return "site-packages" in place.parts or "dist-packages" in place.parts or place.is_relative_to(STDLIB)
 
 
-def _own_source(kind: type) -> str:
-    """Return the source of a class that no version number stands for."""
+def _own_source(kind: type) -> Any:
+    """Return the source of a class that no version number stands for, or its code where there is none."""
     if _installed(kind):
         return ""
     try:
         return inspect.getsource(kind)
     except (OSError, TypeError):
-        return ""
+        return [
+            [name, _code(value.__code__) if hasattr(value, "__code__") else repr(value)]
+            for name, value in sorted(vars(kind).items())
+            if hasattr(value, "__code__") or isinstance(value, bool | int | float | str | tuple)
+        ]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestige.backends.coerce import as_target
-from vestige.backends.estimators import first_line, said
+from vestige.backends.estimators import said
 from vestige.errors import MissingDependency, ModelError, UsageError, VestigeError
 from vestige.registry import did_you_mean
 from vestige.target import Recipe, Target
@@ -173,14 +173,18 @@ def _with_weights(path: Path, state: Mapping[str, Any], recipe: Recipe | None, r
         )
     arrays = _arrays(path, state)
     try:
-        return restore(records, arrays)
+        target = restore(records, arrays)
+        # A torch target builds its module when first asked for it, and refuses weights that do not fit only then.
+        getattr(target, "module", None)
     except (VestigeError, MemoryError):
         raise
     except Exception as error:
+        complaint = " ".join(line.strip() for line in str(error).splitlines()[:2])
         raise ModelError(
-            f"The weights in '{path.name}' do not fit the recipe's architecture: {first_line(error)}",
+            f"The weights in '{path.name}' do not fit the recipe's architecture: {complaint}",
             hint="Check the recipe's model, its sizes, and the number of features and classes.",
         ) from error
+    return target
 
 
 def _arrays(path: Path, state: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

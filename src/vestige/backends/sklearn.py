@@ -50,6 +50,8 @@ class SklearnTarget:
         _require_task(estimator, task)
         names = () if isinstance(classes, int) else tuple(map(str, classes))
         count = 0 if task == "regression" else classes if isinstance(classes, int) else len(names)
+        if task == "classification" and count < 2:
+            raise UsageError(f"Expected at least two classes, got {count}.")
         known = getattr(estimator, "classes_", None) if count else None
         columns = None
         if known is not None:
@@ -138,9 +140,9 @@ class SklearnRecipe:
     """Train clones of an estimator.
 
     Every random state inside it is set from the seed; its own random states, thread counts and verbosity do not matter.
-    ``preprocess``: ``none``; ``auto`` one-hot encodes a DataFrame's columns that are no numbers; ``standard`` also scales
-    those that are. ``flatten``: whether images are shown to it as rows. ``labels``: the classes' own labels, for an
-    estimator whose parameters name them (class weights); without, it is trained on class indices.
+    ``preprocess``: ``none``; ``auto`` one-hot encodes a DataFrame's columns that are no numbers; ``standard`` also
+    scales those that are. ``flatten``: whether images are shown to it as rows. ``labels``: the classes' own labels, for
+    an estimator whose parameters name them (class weights); without, it is trained on class indices.
     """
 
     estimator: Any

@@ -118,7 +118,7 @@ def _mixture(curve: Roc, rates: Array) -> tuple[Array, Array]:
     weights /= weights.sum(axis=1, keepdims=True)
     width = np.maximum(np.diff(edges, axis=1), 1)
     counts = (running[edges[:, 1:]] - running[edges[:, :-1]]) / width
-    places = np.maximum((edges[:, 1:] + edges[:, :-1]) / 2, 0.5)
+    places = np.clip((edges[:, 1:] + edges[:, :-1]) / 2, 0.5, total + 0.5)
     pull = np.minimum(1.0, SMOOTHING / np.maximum(spread, 1e-9))[:, None]
     return (1 - pull) * counts + pull * _line(counts, places, weights, curve), weights
 

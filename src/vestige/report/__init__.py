@@ -1,1 +1,1 @@
-"""Renderers: each reads an AuditLog and returns text. They measure nothing, so that a report can be drawn again at any time."""
+"""Renderers: each reads an AuditLog and returns text. They measure nothing, so any can be redone at any time."""

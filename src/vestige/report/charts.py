@@ -1,8 +1,9 @@
 """The charts of the attacks: ROC curves, score histograms, and all attacks compared.
 
-Drawn by hand as SVG rather than through a plotting library. Measured on two cores: the first chart out of vl-convert takes 0.5–0.85 s and each
-further one 0.05 s, over a second for a report, and its wheel holds 84 MB; these take under 20 ms in all, need no extra, so that the
-default install draws everything, and carry class names instead of colours, so that one style sheet serves day, night, phone and paper.
+Drawn by hand as SVG rather than through a plotting library. Measured on two cores: the first chart out of
+vl-convert takes 0.5–0.85 s and each further one 0.05 s, over a second for a report, and its wheel holds 84 MB.
+These take under 20 ms in all and need no extra, so that the default install draws everything; and they carry class
+names instead of colours, so that one style sheet serves day, night, phone and paper.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from vestige.log import AttackResult, AuditLog, Curve, Figure, TprPoint
+from vestige.log import AttackResult, AuditLog, Curve, Figure
 from vestige.report.svg import CHARACTER, Axis, Plot, shortened
-from vestige.report.verdict import point_at, ranked
+from vestige.report.verdict import asked_at, ranked
 from vestige.report.wording import number, rate, share
 
 SERIES = 5
@@ -53,7 +54,9 @@ def roc(log: AuditLog, results: Sequence[AttackResult]) -> Markup:
     low = min(0.01, max(1e-6, _floor125(1 / max(log.population.nonmembers, 1))))
     x = Axis(low=low, high=1, start=52, end=470, log=True)
     y = Axis(low=low, high=1, start=410, end=30, log=True)
-    plot.x_axis(x, y.start, y.end, [(t, rate(t)) for t in x.ticks()], "False-positive rate: non-members wrongly accused")
+    plot.x_axis(
+        x, y.start, y.end, [(t, rate(t)) for t in x.ticks()], "False-positive rate: non-members wrongly accused"
+    )
     plot.y_axis(y, x.start, x.end, [(t, rate(t)) for t in y.ticks()], "True-positive rate: members recognised")
     plot.line([(x.start, y.start), (x.end, y.end)], "chance")
     plot.text(x.end - 70, y(math.exp(math.log(low) * 70 / (x.end - x.start))) + 26, "chance", "note", "start")
@@ -71,7 +74,9 @@ def roc(log: AuditLog, results: Sequence[AttackResult]) -> Markup:
     if results:
         _marks(plot, x, y, results[0])
     best = results[0].title if results else "none"
-    return plot.svg("ROC curves on logarithmic axes", f"{len(results)} attacks; the strongest is {best}. The table has the figures.")
+    return plot.svg(
+        "ROC curves on logarithmic axes", f"{len(results)} attacks; the strongest is {best}. The table has the figures."
+    )
 
 
 def _marks(plot: Plot, x: Axis, y: Axis, result: AttackResult) -> None:
@@ -126,7 +131,12 @@ def forest(name: str, rows: Sequence[tuple[str, Figure]], *, log: bool, chance: 
         x = Axis(low=min(0.1, _floor125(min([chance, *values]) / 1.2)), high=1, start=left, end=446, log=True)
     else:
         low = max(0.0, math.floor(10 * min([chance, *values]) - 1e-9) / 10)
-        x = Axis(low=low, high=min(1.0, max(low + 0.2, math.ceil(10 * max([chance, *tops]) + 1e-9) / 10)), start=left, end=446)
+        x = Axis(
+            low=low,
+            high=min(1.0, max(low + 0.2, math.ceil(10 * max([chance, *tops]) + 1e-9) / 10)),
+            start=left,
+            end=446,
+        )
     bottom = height - 42
     plot.x_axis(x, bottom, 8, [(t, rate(t) if log else f"{t:.10g}") for t in x.ticks(4)], title)
     plot.line([(x(chance), bottom), (x(chance), 8)], "chance")
@@ -144,11 +154,7 @@ def forest(name: str, rows: Sequence[tuple[str, Figure]], *, log: bool, chance: 
 
 def compared(log: AuditLog, fpr: float) -> Markup:
     """Draw every finished attack's true-positive rate at one false-positive rate."""
-    rows: list[tuple[str, Figure]] = []
-    for result in ranked(log):
-        asked = next((p for p in result.tpr if math.isclose(p.fpr, fpr)), None)
-        point: Figure | TprPoint | None = point_at(result, fpr) or asked
-        rows.append((result.title, point or Figure()))
+    rows: list[tuple[str, Figure]] = [(result.title, asked_at(result, fpr) or Figure()) for result in ranked(log)]
     return forest("compared", rows, log=True, chance=fpr, title=f"Members recognised at {rate(fpr)} false accusations")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +14,8 @@ from markupsafe import Markup, escape
 from vestige.log import AttackResult, AuditLog, Figure, Operational
 from vestige.report import charts, risk_charts, threat, wording
 from vestige.report.glossary import DEFINITIONS, TERMS
-from vestige.report.verdict import finished, headline_fpr, ranked, verdict
+from vestige.report.svg import shortened
+from vestige.report.verdict import asked_at, finished, headline_fpr, ranked, rates, verdict
 
 LEVELS = {
     "high": "High leakage",
@@ -39,12 +39,7 @@ def ends(figure: Figure) -> str:
 
 def at(result: AttackResult, fpr: float) -> Figure:
     """Return an attack's figure at a false-positive rate, withheld or not; an empty one if it was not asked for."""
-    return next((point for point in result.tpr if math.isclose(point.fpr, fpr, rel_tol=1e-9)), Figure())
-
-
-def rates(log: AuditLog) -> list[float]:
-    """Return every false-positive rate that was asked for, in order."""
-    return sorted({point.fpr for result in log.attacks for point in result.tpr})
+    return asked_at(result, fpr) or Figure()
 
 
 def notes(log: AuditLog) -> dict[str, int]:
@@ -60,7 +55,7 @@ def notes(log: AuditLog) -> dict[str, int]:
 def nbsp(text: str) -> Markup:
     """Keep numbers together with their percent signs, and intervals whole."""
     joined = re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", str(escape(text)))
-    return Markup(re.sub(r"(?<=\d)–(?=\d)", "\N{WORD JOINER}–\N{WORD JOINER}", joined))  # noqa: S704 - escaped just above
+    return Markup(re.sub(r"(?<=\d)–(?=\d)", "\N{WORD JOINER}–\N{WORD JOINER}", joined))
 
 
 def flat(value: Any, path: str = "") -> list[tuple[str, str]]:
@@ -81,9 +76,16 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        at=at, count=wording.count, duration=wording.duration, ends=ends, nbsp=nbsp, percent=wording.percent, rate=wording.rate,
-        sentence=wording.sentence, span=wording.span,
-    )  # fmt: skip
+        at=at,
+        count=wording.count,
+        duration=wording.duration,
+        ends=ends,
+        nbsp=nbsp,
+        percent=wording.percent,
+        rate=wording.rate,
+        sentence=wording.sentence,
+        span=wording.span,
+    )
     return made
 
 
@@ -107,39 +109,54 @@ def states(log: AuditLog) -> list[tuple[str, str, str]]:
 def subtitle(log: AuditLog) -> str:
     """Say in one line what was audited, against whom and when."""
     people = log.population
-    parts = [f"{log.target.kind} model", f"{wording.count(people.members, 'member')}, {wording.count(people.nonmembers, 'non-member')}"]
+    parts = [
+        f"{wording.model_kind(log.target.kind)} model",
+        f"{wording.count(people.members, 'member')}, {wording.count(people.nonmembers, 'non-member')}",
+    ]
     if people.source:
         parts.insert(0, people.source)
     parts.append(f"{log.target.access.replace('_', '-')} access")
     parts.append(wording.count(log.shadow.count, "shadow model"))
-    parts.append(log.created.replace("T", " ").removesuffix("+00:00") + (" UTC" if log.created.endswith("+00:00") else ""))
+    parts.append(
+        log.created.replace("T", " ").removesuffix("+00:00") + (" UTC" if log.created.endswith("+00:00") else "")
+    )
     return " · ".join(parts)
 
 
-def tiles(log: AuditLog, best: AttackResult) -> list[tuple[str, Figure, bool, str]]:
-    """Return the headline figures as (label, figure, whether a share, note)."""
-    made = [
-        (f"Members recognised at {wording.rate(fpr)} false accusations", at(best, fpr), True, f"chance is {wording.rate(fpr)}")
-        for fpr in rates(log)
-    ]
-    made = [tile for tile in made if tile[1].value is not None][:3] or made[:1]
-    made.append((f"AUC of {best.title}", best.auc, False, "chance is 0.5"))
-    if log.risk is not None and log.risk.share_at_risk.value is not None:
-        words = f"of members named with {wording.rate(log.risk.threshold)} probability"
-        made.append((f"Share {words}", log.risk.share_at_risk, True, wording.count(log.risk.at_risk, "record")))
+def tiles(log: AuditLog, best: AttackResult) -> list[tuple[str, str, list[str]]]:
+    """Return the headline figures as (label, value, lines below it); an empty value was withheld."""
+    made: list[tuple[str, str, list[str]]] = []
+    asked = [(fpr, at(best, fpr)) for fpr in rates(log)]
+    for fpr, figure in [pair for pair in asked if pair[1].value is not None][:3] or asked[:1]:
+        label = f"Members recognised at {wording.rate(fpr)} false accusations"
+        value = "" if figure.value is None else wording.percent(figure.value, table=True)
+        made.append(
+            (label, value, [wording.span(figure, table=True) or figure.reason, f"chance is {wording.rate(fpr)}"])
+        )
+    value = "" if best.auc.value is None else f"{best.auc.value:.3f}"
+    made.append((f"AUC of {best.title}", value, [ends(best.auc) or best.auc.reason, "chance is 0.5"]))
+    risk = log.risk
+    if risk is not None and risk.share_at_risk.value is not None:
+        value = wording.percent(risk.share_at_risk.value, table=True)
+        lines = [wording.span(risk.share_at_risk, table=True), wording.count(risk.at_risk, "record")]
+        made.append((f"Members named with {wording.rate(risk.threshold)} probability", value, lines))
     train, test = log.target.train_accuracy, log.target.test_accuracy
     if train is not None and test is not None:
-        note = f"{wording.percent(train, 3)} trained on, {wording.percent(test, 3)} others"
-        made.append(("Accuracy gap of the target", Figure(value=train - test), True, note))
+        lines = [
+            f"{wording.percent(train, table=True)} on training records",
+            f"{wording.percent(test, table=True)} on others",
+        ]
+        made.append(("Accuracy gap of the target", f"{100 * (train - test):.1f} points", lines))
     return made
 
 
-def usable(log: AuditLog) -> list[tuple[str, Operational]]:
-    """Return the operating points of the strongest attacks, as (attack, point)."""
+def usable(log: AuditLog) -> list[tuple[str, list[Operational]]]:
+    """Return the operating points of the strongest attacks, as (attack, points)."""
     rows = []
     for result in charts.leading(log) or ranked(log)[: charts.SERIES]:
         points = result.operating_points or ([result.operational] if result.operational else [])
-        rows += [(result.title, point) for point in points]
+        if points:
+            rows.append((result.title, points))
     return rows
 
 
@@ -147,16 +164,32 @@ def audited(log: AuditLog) -> list[tuple[str, str]]:
     """Return the facts about the data and the models."""
     people, target = log.population, log.target
     facts = [("Data", people.source or "arrays given by the caller")]
-    facts.append(("Records", f"{people.members:,} members and {people.nonmembers:,} non-members" + (f", {people.held_out:,} held out" if people.held_out else "")))
+    facts.append(
+        (
+            "Records",
+            f"{people.members:,} members and {people.nonmembers:,} non-members"
+            + (f", {people.held_out:,} held out" if people.held_out else ""),
+        )
+    )
     if people.classes:
-        facts.append(("Classes", f"{people.classes:,}" + (f", {people.features:,} features" if people.features else "")))
+        facts.append(
+            ("Classes", f"{people.classes:,}" + (f", {people.features:,} features" if people.features else ""))
+        )
     if people.fingerprint:
         facts.append(("Fingerprint", people.fingerprint))
-    facts.append(("Target", f"{target.kind} model, " + ("given already trained" if target.given else "trained here by the recipe")))
+    facts.append(
+        (
+            "Target",
+            f"{wording.model_kind(target.kind)} model, "
+            + ("given already trained" if target.given else "trained here by the recipe"),
+        )
+    )
     if target.recipe:
-        facts.append(("Recipe", target.recipe))
+        facts.append(("Recipe", shortened(target.recipe, 160)))
     if log.shadow.count:
-        facts.append(("Shadow models", f"{log.shadow.count:,}" + (f": {log.shadow.design}" if log.shadow.design else "")))
+        facts.append(
+            ("Shadow models", f"{log.shadow.count:,}" + (f": {log.shadow.design}" if log.shadow.design else ""))
+        )
     several = threat.targets(log)
     if several > 1:
         facts.append(("Targets", f"{several} models took the target’s place in turn"))
@@ -206,33 +239,37 @@ def render(log: AuditLog) -> str:
     best, curves = ranked(log), charts.leading(log)
     kinds = [("class", "classes"), ("group", "groups")]
     parts = [(kind, plural, risk_charts.by_exposure(log.risk, kind)) for kind, plural in kinds] if log.risk else []
-    return environment().get_template("report.html").render(
-        log=log,
-        verdict=verdict(log),
-        level_words=LEVELS[verdict(log).level],
-        level=wording.rate(wording.confidence(log)),
-        subtitle=subtitle(log),
-        states=states(log),
-        best=best[0] if best else None,
-        tiles=tiles(log, best[0]) if best else [],
-        contents=contents(log),
-        curves=curves,
-        charts=drawn(log, curves),
-        rates=rates(log),
-        notes=notes(log),
-        table=[*best, *(r for r in log.attacks if r.status != "ok")],
-        tried=len(finished(log)),
-        several=threat.targets(log),
-        usable=usable(log),
-        slices=[(k, p, risk_charts.slices(log.risk, k), rows) for k, p, rows in parts if rows and log.risk],
-        checks=[(c, *SIGNS[c.level]) for c in sorted(log.checks, key=lambda c: SEVERITY[c.level])],
-        knowledge=threat.knowledge(log),
-        untested=threat.untested(log),
-        audited=audited(log),
-        cost=cost(log),
-        definitions=DEFINITIONS,
-        terms=TERMS,
-        version=str(log.provenance.get("vestige", "")),
-        provenance=flat(log.provenance) if log.provenance else [],
-        config=json.dumps(log.config, indent=2, ensure_ascii=False, default=str) if log.config else "",
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            log=log,
+            verdict=verdict(log),
+            level_words=LEVELS[verdict(log).level],
+            level=wording.rate(wording.confidence(log)),
+            subtitle=subtitle(log),
+            states=states(log),
+            best=best[0] if best else None,
+            tiles=tiles(log, best[0]) if best else [],
+            contents=contents(log),
+            curves=curves,
+            charts=drawn(log, curves),
+            rates=rates(log),
+            notes=notes(log),
+            table=[*best, *(r for r in log.attacks if r.status != "ok")],
+            tried=len(finished(log)),
+            several=threat.targets(log),
+            usable=usable(log),
+            slices=[(k, p, risk_charts.slices(log.risk, k), rows) for k, p, rows in parts if rows and log.risk],
+            checks=[(c, *SIGNS[c.level]) for c in sorted(log.checks, key=lambda c: SEVERITY[c.level])],
+            knowledge=threat.knowledge(log),
+            untested=threat.untested(log),
+            audited=audited(log),
+            cost=cost(log),
+            definitions=DEFINITIONS,
+            terms=TERMS,
+            version=str(log.provenance.get("vestige", "")),
+            provenance=flat(log.provenance) if log.provenance else [],
+            config=json.dumps(log.config, indent=2, ensure_ascii=False, default=str) if log.config else "",
+        )
     )

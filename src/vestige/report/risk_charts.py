@@ -27,15 +27,21 @@ def posterior(risk: Risk) -> Markup:
     for k, value in enumerate(bins):
         risky = k / len(bins) >= risk.threshold - 1e-9
         hint = f"{percent(value)} of members between {rate(k / len(bins))} and {rate((k + 1) / len(bins))}"
-        plot.box(x.start + k * width + 1.5, y(value), width - 3, y.start - y(value), "bar risky" if risky else "bar", hint)
-    plot.x_axis(x, y.start, y.start, [(t, rate(t)) for t in (0, 0.25, 0.5, 0.75, 1)], "Calibrated probability of membership")
+        plot.box(
+            x.start + k * width + 1.5, y(value), width - 3, y.start - y(value), "bar risky" if risky else "bar", hint
+        )
+    plot.x_axis(
+        x, y.start, y.start, [(t, rate(t)) for t in (0, 0.25, 0.5, 0.75, 1)], "Calibrated probability of membership"
+    )
     plot.line([(x(risk.threshold), y.start), (x(risk.threshold), y.end)], "asked")
     plot.text(x(risk.threshold) - 6, y.end + 4, f"at risk from {rate(risk.threshold)}", "note", "end")
-    return plot.svg("Posterior probabilities of members", f"{count(risk.at_risk, 'member')} at {rate(risk.threshold)} or above.")
+    return plot.svg(
+        "Posterior probabilities of members", f"{count(risk.at_risk, 'member')} at {rate(risk.threshold)} or above."
+    )
 
 
 def calibration(risk: Risk) -> Markup:
-    """Draw predicted probability against the share that were members; on the diagonal the probabilities mean what they say."""
+    """Draw predicted probability against the share that were members; on the diagonal the two agree."""
     plot = Plot(name="calibration", height=300)
     x = Axis(low=0, high=1, start=52, end=446)
     y = Axis(low=0, high=1, start=250, end=34)
@@ -48,8 +54,10 @@ def calibration(risk: Risk) -> Markup:
         half = 1.96 * math.sqrt(max(seen * (1 - seen), 0.0) / n) if n else 0.0
         plot.line([(x(said), y(seen - half)), (x(said), y(seen + half))], "whisker s0")
         hint = f"said {percent(said)}, were {percent(seen)} of {count(n, 'record')}"
-        plot.dot(x(said), y(seen), "dot s0", 3 + 4 * math.sqrt(n / most), hint)
-    return plot.svg("Calibration of the posterior", f"{len(risk.calibration)} bins; the diagonal is perfect calibration.")
+        plot.dot(x(said), y(seen), "dot s0", 2.5 + 3 * math.sqrt(n / most), hint)
+    return plot.svg(
+        "Calibration of the posterior", f"{len(risk.calibration)} bins; the diagonal is perfect calibration."
+    )
 
 
 def exposure(risk: Risk) -> Markup:
@@ -58,7 +66,9 @@ def exposure(risk: Risk) -> Markup:
     quantiles = risk.exposure_quantiles
     low = min(0.4, math.floor(10 * quantiles[0]) / 10)
     x = Axis(low=low, high=1, start=20, end=440)
-    plot.x_axis(x, 84, 14, [(t, f"{t:.10g}") for t in x.ticks(6)], "AUC on one record alone, over models with and without it")
+    plot.x_axis(
+        x, 84, 14, [(t, f"{t:.10g}") for t in x.ticks(6)], "AUC on one record alone, over models with and without it"
+    )
     plot.line([(x(0.5), 84), (x(0.5), 14)], "chance")
     least, five, lower, middle, upper, ninetyfive, most = (x(q) for q in quantiles)
     plot.line([(five, 46), (ninetyfive, 46)], "whisker s0")
@@ -66,7 +76,9 @@ def exposure(risk: Risk) -> Markup:
     plot.line([(middle, 29), (middle, 63)], "median")
     for end in (least, most):
         plot.dot(end, 46, "hollow s0", 3.5)
-    return plot.svg("Exposure of single records", f"Median {quantiles[3]:.2f}; 5 % of the records are above {quantiles[5]:.2f}.")
+    return plot.svg(
+        "Exposure of single records", f"Median {quantiles[3]:.2f}; 5 % of the records are above {quantiles[5]:.2f}."
+    )
 
 
 def _auc(part: Slice) -> float:
@@ -103,18 +115,26 @@ def overfitting(log: AuditLog) -> Markup | None:
         y = 34 + 40 * k
         plot.text(100, y + 4, label, "row", "end")
         plot.line([(x(test), y), (x(train), y)], "gap")
-        plot.dot(x(train), y, "dot member", 5.5, f"{label}: {percent(train, 3)} on training records")
-        plot.diamond(x(test), y, "hollow nonmember", 6, f"{label}: {percent(test, 3)} on other records")
+        plot.dot(x(train), y, "dot member", 5.5, f"{label}: {percent(train, table=True)} on training records")
+        plot.diamond(x(test), y, "hollow nonmember", 6, f"{label}: {percent(test, table=True)} on other records")
         if k == 0:
             near = x(train) - x(test) < 90
-            plot.text(x(train), y - 12, "trained on", "note", "end" if not near else "start" if x(train) < 360 else "end")
+            plot.text(
+                x(train), y - 12, "trained on", "note", "end" if not near else "start" if x(train) < 360 else "end"
+            )
             plot.text(x(test), y + 20 if near else y - 12, "others", "note", "middle")
-    return plot.svg("Accuracy on training records and on others", "The distance between the marks is the overfitting gap.")
+    return plot.svg(
+        "Accuracy on training records and on others", "The distance between the marks is the overfitting gap."
+    )
 
 
 def stages(cost: Cost) -> list[tuple[str, float]]:
     """Return the seconds of each stage, with what is left as the rest."""
-    known = [("shadow models", cost.seconds.shadow), ("signals", cost.seconds.signals), ("attacks", cost.seconds.attacks)]
+    known = [
+        ("shadow models", cost.seconds.shadow),
+        ("signals", cost.seconds.signals),
+        ("attacks", cost.seconds.attacks),
+    ]
     rest = cost.seconds.total - sum(seconds for _, seconds in known)
     return [*known, ("everything else", max(0.0, rest))]
 

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from vestige.log import AuditLog
-from vestige.report.wording import count, listed, rate
+from vestige.report.wording import count, listed, rate, sentence
 
 SEEN = {
     "label": "The predicted label of any record they ask about, nothing more.",
     "score": "The model's scores for every class, for any record they ask about.",
     "white_box": "The model itself: its weights, gradients and activations.",
 }
+
+
+STATUS = {"failed": "was asked for and failed", "skipped": "was asked for and skipped"}
 
 
 def _section(log: AuditLog, name: str) -> Mapping[str, Any]:
@@ -37,13 +40,23 @@ def knowledge(log: AuditLog) -> list[tuple[str, str]]:
     """Return what the adversary could see, knew and had, as (topic, sentence)."""
     shadow = _section(log, "shadow")
     facts = [("Sees", SEEN.get(log.target.access, f"What {log.target.access} access shows."))]
-    facts.append(("Has", f"The records in question with their true labels: {count(log.population.records or _audited(log), 'record')}."))
+    records = log.population.records or log.population.members + log.population.nonmembers
+    facts.append(("Has", f"The records in question with their true labels: {count(records, 'record')}."))
     if log.population.held_out:
-        facts.append(("Also has", f"{count(log.population.held_out, 'record')} from the same source that no model was trained on."))
+        facts.append(
+            (
+                "Also has",
+                f"{count(log.population.held_out, 'record')} from the same source that no model was trained on.",
+            )
+        )
     if log.shadow.count:
         data = shadow.get("data", "same")
         source = "the same source as the target's" if data == "same" else f"another source ({data})"
-        shape = "the same recipe as the target" if shadow.get("architecture", "same") == "same" else "another recipe than the target's"
+        shape = (
+            "the same recipe as the target"
+            if shadow.get("architecture", "same") == "same"
+            else "another recipe than the target's"
+        )
         facts.append(("Can train", f"{count(log.shadow.count, 'shadow model')} by {shape}, on records from {source}."))
     else:
         facts.append(("Can train", "Nothing: no shadow models were used."))
@@ -56,17 +69,16 @@ def knowledge(log: AuditLog) -> list[tuple[str, str]]:
     return facts
 
 
-def _audited(log: AuditLog) -> int:
-    return log.population.members + log.population.nonmembers
-
-
 def untested(log: AuditLog) -> list[str]:
     """Return what this audit cannot speak about, most relevant first."""
-    gaps: list[str] = []
-    for result in log.attacks:
-        if result.status != "ok":
-            gaps.append(f"{result.title}, which was asked for, {result.status.replace('ok', '')}: {result.reason or 'no reason given'}.")
-    stronger = {"label": "scores or weights", "score": "the weights, gradients or training snapshots"}.get(log.target.access)
+    gaps = [
+        sentence(f"the attack {r.title}, which {STATUS[r.status]}: {r.reason or 'no reason was recorded'}")
+        for r in log.attacks
+        if r.status != "ok"
+    ]
+    stronger = {"label": "scores or weights", "score": "the weights, gradients or training snapshots"}.get(
+        log.target.access
+    )
     if stronger:
         gaps.append(f"Adversaries who see {stronger} of the model. They can only do better than the ones here.")
     if all(r.access != "label" for r in log.attacks if r.status == "ok"):
@@ -74,11 +86,20 @@ def untested(log: AuditLog) -> list[str]:
     resolved = [p.fpr for r in log.attacks for p in r.tpr if p.value is not None]
     withheld = sorted({p.fpr for r in log.attacks for p in r.tpr if p.value is None} - set(resolved))
     if withheld:
-        gaps.append(f"False-positive rates of {listed([rate(fpr) for fpr in withheld])}: too few non-members to resolve them.")
+        gaps.append(
+            f"False-positive rates of {listed([rate(fpr) for fpr in withheld])}: too few non-members to resolve them."
+        )
     if targets(log) <= 1:
-        gaps.append("How much the leak varies between training runs: one model was audited. The intervals cover the choice of records only.")
+        gaps.append(
+            "How much the leak varies between training runs: one model was audited. The intervals cover the "
+            "choice of records only."
+        )
     if not log.epsilon:
-        gaps.append("A lower bound on ε of differential privacy: none was computed. A low verdict is no guarantee of any ε.")
+        gaps.append(
+            "A lower bound on ε of differential privacy: none was computed. A low verdict is no guarantee of any ε."
+        )
     gaps.append("Attacks not yet invented, and records unlike the ones audited.")
-    gaps.append("Other leaks: reconstruction of training data, inference of attributes, or what the records themselves reveal.")
+    gaps.append(
+        "Other leaks: reconstruction of training data, inference of attributes, or what the records themselves reveal."
+    )
     return gaps

@@ -1,16 +1,19 @@
 """What the audit means in one plain sentence, with its uncertainty and with the reasons not to believe it.
 
-**Scale.** A leak is judged by how often an accusation would be right if members and non-members were equally common. At a threshold
-with true-positive rate TPR and false-positive rate FPR that is TPR / (TPR + FPR); for a guess on everybody it is the balanced accuracy.
-Chance is 50 % on both. Below 60 % (TPR/FPR < 1.5) the level is *low*: two accusations in five are wrong. From 90 % (TPR/FPR ≥ 9) it is
-*high*: the adversary can name members and mean it. Between them it is *moderate*. The area under the ROC curve sets no level,
-because it averages over thresholds at which nobody would accuse anybody: a few records can be fully exposed at an AUC near 0.5.
+**Scale.** A leak is judged by how often an accusation would be right if members and non-members were equally
+common. At a threshold with true-positive rate TPR and false-positive rate FPR that is TPR / (TPR + FPR); for a
+guess on everybody it is the balanced accuracy. Chance is 50 % on both. Below 60 % (TPR/FPR < 1.5) the level is
+*low*: two accusations in five are wrong. From 90 % (TPR/FPR ≥ 9) it is *high*: the adversary can name members and
+mean it. Between them it is *moderate*. The area under the ROC curve sets no level, because it averages over
+thresholds at which nobody would accuse anybody: a few records can be fully exposed at an AUC near 0.5.
 
-**Which false-positive rate.** The smallest one asked for at which ten or more false accusations are expected among the non-members, else
-the largest that was resolved. The rule looks at counts only, so it cannot pick the rate that happens to look worst or best.
+**Which false-positive rate.** The smallest one asked for at which ten or more false accusations are expected among
+the non-members, else the largest that was resolved. The rule looks at counts only, so it cannot pick the rate that
+happens to look worst or best.
 
-**Which attack.** The one whose interval has the highest lower end, which favours evidence over luck. The best of several still flatters, so a leak
-counts as shown only if chance lies below the interval after Bonferroni widening for the number of attacks tried.
+**Which attack.** The one whose interval has the highest lower end, which favours evidence over luck. The best of
+several still flatters, so a leak counts as shown only if chance lies below the interval after Bonferroni widening
+for the number of attacks tried.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Literal
 
-from vestige.log import AttackResult, AuditLog, Figure, TprPoint
+from vestige.log import AttackResult, AuditLog, Figure, Operational, TprPoint
 from vestige.report.wording import ACCESS, confidence, count, listed, number, percent, rate, sentence, span
 
 Level = Literal["low", "moderate", "high", "unknown"]
@@ -59,7 +62,7 @@ def band(accuracy: float) -> Level:
 
 
 def widened(figure: Figure, tries: int, level: float = 0.95) -> Figure:
-    """Return a share's interval as it would be if it had to hold for all of ``tries`` attacks at once (Bonferroni, on the logit scale)."""
+    """Return a share's interval as it would be if it had to hold for all of ``tries`` attacks (Bonferroni, on logits)."""
     if tries < 2 or figure.value is None or figure.low is None or figure.high is None:
         return figure
     normal = NormalDist()
@@ -80,12 +83,28 @@ def finished(log: AuditLog) -> list[AttackResult]:
     return [result for result in log.attacks if result.status == "ok"]
 
 
+def asked_at(result: AttackResult, fpr: float) -> TprPoint | None:
+    """Return the attack's figure at this false-positive rate, withheld or not; None if it was not asked for."""
+    return next((point for point in result.tpr if math.isclose(point.fpr, fpr, rel_tol=1e-9)), None)
+
+
+def rates(log: AuditLog) -> list[float]:
+    """Return every false-positive rate that was asked for, in order."""
+    return sorted({point.fpr for result in log.attacks for point in result.tpr})
+
+
 def point_at(result: AttackResult, fpr: float) -> TprPoint | None:
     """Return the attack's figure at this false-positive rate, if it was resolved."""
-    for point in result.tpr:
-        if math.isclose(point.fpr, fpr, rel_tol=1e-9) and point.value is not None:
-            return point
-    return None
+    point = asked_at(result, fpr)
+    return point if point is not None and point.value is not None else None
+
+
+def practical(result: AttackResult, fpr: float | None) -> Operational | None:
+    """Return the operating point aimed at this false-positive rate, or the attack's main one if no rate is given."""
+    points = result.operating_points or ([result.operational] if result.operational else [])
+    if fpr is None:
+        return result.operational
+    return next((point for point in points if math.isclose(point.fpr_asked, fpr, rel_tol=1e-9)), None)
 
 
 def headline_fpr(log: AuditLog) -> float | None:
@@ -159,13 +178,14 @@ def _measured(log: AuditLog, best: AttackResult, fpr: float | None) -> str:
     if point is not None and point.value is not None and fpr is not None:
         interval = f"{level} interval {span(point)}; " if span(point) else ""
         return (
-            f"{who} recognises {percent(point.value)} of the training records while wrongly accusing {rate(fpr)} of others "
-            f"({interval}chance would be {rate(fpr)})"
+            f"{who} recognises {percent(point.value)} of the training records while wrongly accusing {rate(fpr)} "
+            f"of others ({interval}chance would be {rate(fpr)})"
         )
     accuracy = best.balanced_accuracy
     if accuracy.value is not None:
         interval = f"{level} interval {span(accuracy)}; " if span(accuracy) else ""
-        return f"{who} tells members from non-members {percent(accuracy.value)} of the time ({interval}chance would be 50 %)"
+        claim = f"{who} tells members from non-members {percent(accuracy.value)} of the time"
+        return f"{claim} ({interval}chance would be 50 %)"
     return f"{who} reaches an AUC of {number(best.auc)} (chance would be 0.5)"
 
 
@@ -191,15 +211,18 @@ def _details(log: AuditLog, attacks: Sequence[AttackResult], fpr: float | None) 
         )
     if best.auc.value is not None:
         lines.append(f"Averaged over all thresholds: AUC {number(best.auc)}, where 0.5 is chance.")
-    usable = best.operational
+    usable = practical(best, fpr)
     if usable is not None and usable.tpr.value is not None and usable.fpr.value is not None:
         lines.append(
-            f"In practice the threshold must be set on shadow models: set for {rate(usable.fpr_asked)}, it wrongly accuses "
-            f"{percent(usable.fpr.value)}{_within(usable.fpr)} and recognises {percent(usable.tpr.value)}{_within(usable.tpr)}."
+            f"In practice the threshold must be set on shadow models: set for {rate(usable.fpr_asked)}, it "
+            "wrongly accuses "
+            f"{percent(usable.fpr.value)}{_within(usable.fpr)} and recognises "
+            f"{percent(usable.tpr.value)}{_within(usable.tpr)}."
         )
     if log.risk is not None and log.risk.at_risk:
         lines.append(
-            f"{count(log.risk.at_risk, 'training record')} can be named with a probability of {rate(log.risk.threshold)} or more."
+            f"{count(log.risk.at_risk, 'training record')} can be named with a probability of "
+            f"{rate(log.risk.threshold)} or more."
         )
     return lines
 
@@ -215,7 +238,9 @@ def verdict(log: AuditLog) -> Verdict:
     errors = [check for check in log.checks if check.level == "error"]
     missing = _missing(log)
     if not attacks:
-        reason = {"interrupted": "it was interrupted", "failed": "it failed"}.get(log.status, missing or "no attack was asked for")
+        reason = {"interrupted": "it was interrupted", "failed": "it failed"}.get(
+            log.status, missing or "no attack was asked for"
+        )
         text = f"No verdict: no attack of this audit finished, because {reason}."
         return Verdict(level="unknown", sentence=text, details=[sentence(check.message) for check in errors])
 
@@ -240,7 +265,9 @@ def verdict(log: AuditLog) -> Verdict:
         return Verdict(level=level, sentence=f"{measured}: {claim}.", details=details)
     word = {"interrupted": "was interrupted", "failed": "failed"}.get(log.status, "is not complete")
     if level in ("moderate", "high"):
-        return Verdict(level=level, sentence=f"{measured}: {CLAIMS[level]}, at least, for the audit {word}.", details=details)
+        return Verdict(
+            level=level, sentence=f"{measured}: {CLAIMS[level]}, at least, for the audit {word}.", details=details
+        )
     return Verdict(
         level="unknown",
         sentence=f"No verdict: the audit {word}, and what was left out may find more. {measured}.",

@@ -26,34 +26,40 @@ def rate(share: float) -> str:
     return f"{100 * share:.10g} %"
 
 
-def _places(share: float, significant: int) -> int:
+def model_kind(name: str) -> str:
+    """Write the kind of a model for a reader, also where the log names a class: ``TorchRecipe`` → ``torch``."""
+    return (name.removesuffix("Recipe").removesuffix("Target") or name).lower()
+
+
+def _places(share: float, table: bool) -> int:
+    """Return how many decimals a percentage gets: two significant digits, and in tables at least one decimal."""
     percentage = abs(100 * share)
     if percentage == 0:
         return 0
-    places = max(0, min(4, significant - 1 - math.floor(math.log10(percentage))))
+    places = max(int(table), min(4, 1 - math.floor(math.log10(percentage))))
     while places < 4 and percentage < 100 and float(f"{percentage:.{places}f}") >= 100:
         places += 1
     return places
 
 
-def percent(share: float, significant: int = 2) -> str:
-    """Write a measured share with so many significant digits; never rounds up to 100 %."""
-    return f"{100 * share:.{_places(share, significant)}f} %"
+def percent(share: float, table: bool = False) -> str:
+    """Write a measured share: ``22 %``, ``1.3 %``, ``0.13 %``, in tables ``22.1 %``; never rounds up to 100 %."""
+    return f"{100 * share:.{_places(share, table)}f} %"
 
 
-def span(figure: Figure, significant: int = 2) -> str:
+def span(figure: Figure, table: bool = False) -> str:
     """Write a share's interval with one percent sign (``18–26 %``); empty when there is none."""
     if figure.value is None or figure.low is None or figure.high is None:
         return ""
-    places = _places(figure.value or figure.high, significant)
+    places = _places(figure.value or figure.high, table)
     return f"{100 * figure.low:.{places}f}–{100 * figure.high:.{places}f} %"
 
 
-def share(figure: Figure, significant: int = 3) -> str:
+def share(figure: Figure) -> str:
     """Write a share and its interval in percent without the sign: ``22.1 [18.4, 26.2]``."""
     if figure.value is None:
         return "withheld" if figure.reason else "–"
-    places = _places(figure.value or figure.high or 0.0, significant)
+    places = _places(figure.value or figure.high or 0.0, table=True)
     text = f"{100 * figure.value:.{places}f}"
     if figure.low is None or figure.high is None:
         return text

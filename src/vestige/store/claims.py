@@ -117,7 +117,7 @@ def machine() -> str:
     """Return a name for the processes whose ids compare with ours (one boot, one container), and nothing personal."""
     facts = [socket.gethostname()]
     with suppress(OSError):
-        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8"))
     with suppress(OSError):
         facts.append(str(Path("/proc/self/ns/pid").readlink()))
     return hashlib.blake2b("\n".join(facts).encode(), digest_size=8).hexdigest()

@@ -70,6 +70,7 @@ class Store:
         self.root = Path(root).expanduser().absolute()
         make_folder(self.root)
         self._verified: dict[Path, tuple[int, int, int]] = {}
+        self._stuck: set[Path] = set()
         self._swept: set[str] = set()
 
     def __repr__(self) -> str:
@@ -98,6 +99,7 @@ class Store:
             self._swept.add(kind)
             sweep(path.parent)
         artifact.write(path, kind, key, arrays, meta or {})
+        self._stuck.discard(path)
 
     def get(self, kind: str, key: str) -> Artifact | None:
         """Return an artefact, or None when there is none that is whole.
@@ -129,8 +131,9 @@ class Store:
 
     def has(self, kind: str, key: str) -> bool:
         """Return whether there is such an artefact, without opening it."""
+        path = self.path(kind, key)
         try:
-            return self.path(kind, key).is_file()
+            return path not in self._stuck and path.is_file()
         except OSError:
             return False
 
@@ -152,11 +155,8 @@ class Store:
 
     def entries(self, kind: str | None = None) -> list[Entry]:
         """Return every artefact with its metadata, most recently used first; contents are not verified."""
-        from vestige.store import index
-
         files = {(file.kind, file.key): file for file in self._files()}
-        rows = [index.Row(f.kind, f.key, f.stat.st_size, f.stat.st_mtime_ns) for f in files.values()]
-        metas = index.metas(self.root / "index.sqlite", rows, lambda row: _meta(files[row.kind, row.key]))
+        metas = self._metas(files)
         found = [
             Entry(f.kind, f.key, f.stat.st_size, f.stat.st_mtime, f.last_used, metas[name])
             for name, f in files.items()
@@ -206,6 +206,15 @@ class Store:
         with suppress(OSError):
             probe.unlink()
 
+    def _metas(self, files: Mapping[tuple[str, str], _File]) -> dict[tuple[str, str], dict[str, Any]]:
+        try:
+            from vestige.store import index
+        except ImportError:
+            # A Python that was built without sqlite3.
+            return {name: meta for name, file in files.items() if (meta := _meta(file)) is not None}
+        rows = [index.Row(f.kind, f.key, f.stat.st_size, f.stat.st_mtime_ns) for f in files.values()]
+        return index.metas(self.root / "index.sqlite", rows, lambda row: _meta(files[row.kind, row.key]))
+
     def _folders(self) -> list[Path]:
         found = [e for e in _listing(self.root) if e.is_dir() and _NAME.fullmatch(e.name) and e.name != _CLAIMS]
         return [Path(entry.path) for entry in found]
@@ -229,9 +238,12 @@ class Store:
                 os.utime(path, ns=(int(now * 1e9), stat.st_mtime_ns))
 
     def _set_aside(self, path: Path, reason: str, inode: int | None = None) -> None:
-        with suppress(OSError):
+        try:
             if inode in (None, path.stat().st_ino):
                 path.replace(path.with_name(f".{path.name}{DAMAGED}"))
+        except OSError:
+            # It stays where it is, in a store that may only be read: to this object it is absent.
+            self._stuck.add(path)
         message = f"The stored file '{path}' is damaged ({reason}); it is set aside and will be made again."
         warnings.warn(message, StoreWarning, stacklevel=3)
 

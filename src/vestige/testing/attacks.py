@@ -107,10 +107,11 @@ def scores_records_alone(case: Case) -> None:
     evidence = case.trial().evidence
     rows = np.flatnonzero(case.spoken(evidence) & (np.arange(len(evidence)) % 2 == 0))
     whole = case.score(evidence)[rows]
+    other = case.trial(seed=1, target_memory=6.0).evidence
     columns = {}
     for key in evidence.own.columns:
         answers = np.array(evidence.own.model(key, 0))
-        answers[1::2] = answers[1::2][::-1]
+        answers[1::2] = other.own.model(key, 0)[1::2]
         columns[key] = answers[None]
     moved = replace(evidence, own=SignalTable(columns, len(evidence), 1))
     close(whole, case.score(moved)[rows], "the target's answers to other records do not matter")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from vestige.backends.ensemble.store import Slot
-from vestige.backends.ensemble.values import Value, apply, each, per_model
+from vestige.backends.ensemble.values import Value, apply, channels_last, each, per_model
 
 ops = torch.ops.aten
 
@@ -23,14 +23,18 @@ class Run:
     generators: Sequence[torch.Generator] = ()
 
 
-@dataclass(eq=False)
 class Layer:
     """One node of the graph, bound to M models. ``forward`` keeps what ``backward`` needs in ``saved``."""
 
-    options: Mapping[str, Any]
-    slots: Mapping[str, Slot] = field(default_factory=dict)
-    buffers: Sequence[Mapping[str, torch.Tensor]] = ()
-    saved: Any = field(default=None, init=False)
+    def __init__(
+        self, options: Mapping[str, Any], slots: Mapping[str, Slot], buffers: Sequence[Mapping[str, torch.Tensor]]
+    ) -> None:
+        self.options, self.slots, self.buffers = options, slots, buffers
+        self.saved: Any = None
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Derive from the options what every pass needs."""
 
     def forward(self, inputs: list[Value], run: Run) -> Value:
         """Return the layer's answer for every model."""
@@ -82,7 +86,8 @@ def _pair(name: str, o: Mapping[str, Any]) -> Unary:
 class Activation(Layer):
     """An elementwise function."""
 
-    def __post_init__(self) -> None:
+    def prepare(self) -> None:
+        """Look the function up."""
         self.function, self.derivative = _pair(self.options["function"], self.options)
 
     def forward(self, inputs: list[Value], run: Run) -> Value:
@@ -124,6 +129,8 @@ class Reshape(Layer):
     def forward(self, inputs: list[Value], run: Run) -> Value:
         """Reshape, with the batch kept."""
         x, shape = inputs[0], self.options["shape"]
+        first = each(x)[0]
+        self.images = first.dim() == 4 and not first.is_contiguous()
         if isinstance(x, torch.Tensor):
             self.saved = x.shape[1:]
             return x.reshape(*x.shape[:2], *shape)
@@ -132,9 +139,10 @@ class Reshape(Layer):
 
     def backward(self, grad: Value, needed: list[bool]) -> list[Value | None]:
         """Reshape back."""
-        if isinstance(grad, torch.Tensor):
+        if isinstance(grad, torch.Tensor) and not self.images:
             return [grad.reshape(len(grad), *self.saved)]
-        return [[one.reshape(self.saved) for one in grad]]
+        parts = [one.reshape(self.saved) for one in each(grad)]
+        return [[channels_last(part) for part in parts] if self.images else parts]
 
 
 class Add(Layer):

@@ -10,20 +10,20 @@ from vestige.backends.ensemble.graph import Graph
 from vestige.backends.ensemble.layers import Run
 from vestige.backends.ensemble.stack import Stack
 from vestige.backends.ensemble.store import view_state
-from vestige.backends.ensemble.values import each
+from vestige.backends.ensemble.values import channels_last, each
 
 BLOCK = 1024
 
 
 def answer_many(
-    graph: Graph, states: Sequence[dict[str, torch.Tensor]], parameters: Sequence[str], x: torch.Tensor, block: int = BLOCK
+    graph: Graph, states: Sequence[dict[str, torch.Tensor]], x: torch.Tensor, *, block: int = BLOCK
 ) -> Iterator[list[torch.Tensor]]:
     """Yield, for each block of records, one answer (records, …) per model, in evaluation mode."""
     with torch.no_grad():
-        stack = Stack(graph, view_state(states, parameters))
+        stack = Stack(graph, view_state(states))
         images = graph.has("convolution") and x.dim() == 4
         for start in range(0, len(x), block):
             part = x[start : start + block]
             if images:
-                part = part.contiguous(memory_format=torch.channels_last)
+                part = channels_last(part)
             yield each(stack.forward([part] * len(states), Run(False)))

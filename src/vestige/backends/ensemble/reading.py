@@ -29,6 +29,7 @@ _RESHAPES = {"flatten", "view", "reshape", "unsqueeze", "squeeze"}
 _METHODS = {"relu", "relu_", "tanh", "sigmoid"}
 _FUNCTIONS: dict[Any, tuple[str, tuple[str, ...]]] = {
     torch.relu: ("relu", ()),
+    torch.relu_: ("relu", ()),
     F.relu: ("relu", ("inplace",)),
     torch.tanh: ("tanh", ()),
     F.tanh: ("tanh", ()),
@@ -65,7 +66,7 @@ def read(node: fx.Node, twin: fx.Node, modules: Mapping[str, nn.Module], batch: 
 def _inplace(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     own = node.op == "call_module" and getattr(modules[str(node.target)], "inplace", False)
     named = node.op == "call_method" and str(node.target).endswith("_")
-    return bool(own or named or node.kwargs.get("inplace") or node.target is operator.iadd or node.target is operator.imul)
+    return bool(own or named or node.kwargs.get("inplace") or node.target in (operator.iadd, operator.imul, torch.relu_))
 
 
 def _source(node: fx.Node) -> tuple[str, ...]:
@@ -225,6 +226,11 @@ def _function(node: fx.Node, twin: fx.Node) -> Part | None:
             given.get("ceil_mode", False),
         )
         return Part("max_pool", _source(node), options)
+    if target is F.avg_pool2d:
+        names = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
+        given = _arguments(node, names)
+        defaults = dict(zip(names, (None, None, 0, False, True, None), strict=True))
+        return None if given is None else Part("average_pool", _source(node), _average_pool(*{**defaults, **given}.values()))
     if target is F.adaptive_avg_pool2d:
         return Part("adaptive_average_pool", _source(node), {"size": list(_shape(node)[-2:])})
     return None

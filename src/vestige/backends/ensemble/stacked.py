@@ -13,6 +13,7 @@ from vestige.backends.ensemble.order import Order, generator
 from vestige.backends.ensemble.plan import Plan
 from vestige.backends.ensemble.stack import Stack
 from vestige.backends.ensemble.store import ALIGNMENT, ParameterStore, gather
+from vestige.backends.ensemble.values import channels_last
 
 
 def train(plan: Plan, graph: Graph, modules: Sequence[nn.Module], orders: Sequence[Order]) -> list[dict[str, torch.Tensor]]:
@@ -31,7 +32,7 @@ def _channels_last(store: ParameterStore) -> None:
     """Keep filters in the order in which CPU kernels read them."""
     for slot in store.slots.values():
         if slot.values[0].dim() == 4:
-            slot.values[:] = [v.contiguous(memory_format=torch.channels_last) for v in slot.values]
+            slot.values[:] = [channels_last(v) for v in slot.values]
 
 
 class _Trainer:
@@ -82,7 +83,7 @@ class _Trainer:
         y = plan.y.index_select(0, flat).view(index.shape)
         if plan.augment is not None:
             x = torch.stack([plan.augment(part, self.augment[m]) for m, part in zip(models, x, strict=True)])
-        batch = [part.contiguous(memory_format=torch.channels_last) for part in x] if self.images else x
+        batch = [channels_last(part) for part in x] if self.images else x
         run = Run(True, [self.dropout[m] for m in models])
         outputs = stack.forward(batch, run)
         stack.backward(plan.loss.gradient(outputs, y))

@@ -66,8 +66,7 @@ def gather(modules: Sequence[nn.Module], device: torch.device) -> ParameterStore
     return ParameterStore(slots, buffers, len(modules))
 
 
-def view_state(states: Sequence[dict[str, torch.Tensor]], parameters: Sequence[str]) -> ParameterStore:
-    """Wrap trained states for answering queries, without copying."""
-    slots = {n: Slot([s[n] for s in states], [], []) for n in parameters}
-    buffers = [{n: t for n, t in s.items() if n not in slots} for s in states]
-    return ParameterStore(slots, buffers, len(states))
+def view_state(states: Sequence[dict[str, torch.Tensor]]) -> ParameterStore:
+    """Wrap trained states for answering queries, without copying; layers pick what they know by name."""
+    slots = {name: Slot([s[name] for s in states], [], []) for name in states[0]}
+    return ParameterStore(slots, [dict(s) for s in states], len(states))

@@ -1,0 +1,123 @@
+"""Run every check on a finished audit: the audit audits itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vestige import checks
+from vestige.attacks.base import Attack
+from vestige.auditing.protocol import Scores
+from vestige.duplicates import exact_duplicates
+from vestige.errors import VestigeError
+from vestige.log import AttackResult, Check
+from vestige.shadow import accuracies
+from vestige.target import Access, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vestige.auditing.results import Outcome
+
+ASKED_TWICE = 64
+SMALL_BATCH = 7
+
+
+def checks_of(outcome: Outcome, attacks: list[AttackResult]) -> list[Check]:
+    """Return what there is to doubt, the gravest first."""
+    order = {"error": 0, "warning": 1, "info": 2}
+    found = [check for check in _all(outcome, attacks) if check is not None]
+    return [
+        Check(id=one.id, level=one.level, message=one.message, cure=one.cure, cause=one.cause)
+        for one in sorted(found, key=lambda check: order[check.level])
+    ]
+
+
+def _all(outcome: Outcome, attacks: list[AttackResult]) -> Iterator[checks.Check | None]:
+    yield from _data(outcome)
+    yield from _target(outcome)
+    yield from _shadows(outcome)
+    yield from _figures(outcome, attacks)
+
+
+def _data(outcome: Outcome) -> Iterator[checks.Check | None]:
+    records, audited, truth = outcome.audit.inputs.records, outcome.split.audited, outcome.truth
+    part = records.take(audited)
+    yield checks.few_nonmembers(int((~truth).sum()), outcome.audit.config.audit.fpr)
+    yield checks.member_imbalance(int(truth.sum()), int((~truth).sum()))
+    features = part.matrix()
+    yield checks.duplicates(
+        exact_duplicates(part), truth, near=checks.near_duplicates(features, truth, seed=outcome.audit.config.seed)
+    )
+    if outcome.audit.inputs.target is not None:
+        labels = part.y if records.classes else None
+        yield checks.blind_baseline(checks.blind_auc(features, truth, labels=labels, seed=outcome.audit.config.seed))
+
+
+def _target(outcome: Outcome) -> Iterator[checks.Check | None]:
+    target = outcome.audit.inputs.target
+    if target is None:
+        return
+    yield checks.target_train_mode(bool(getattr(target, "was_training", False)))
+    try:
+        together, again, alone = _asked(outcome, target)
+    except VestigeError:
+        return
+    yield checks.target_not_deterministic(together, again)
+    yield checks.target_batch_dependent(together, alone)
+    kind = target.query(outcome.audit.inputs.records.rows_of(outcome.split.audited[:1]), _most(target)).kind
+    if kind == "probabilities":
+        yield checks.outputs_rounded(together)
+        yield checks.outputs_clipped(together)
+    elif kind == "logits":
+        yield checks.outputs_softmaxed(together)
+
+
+def _asked(outcome: Outcome, target: Target) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    rows = outcome.split.audited[:: max(1, len(outcome.split.audited) // ASKED_TWICE)][:ASKED_TWICE]
+    records, want = outcome.audit.inputs.records, _most(target)
+
+    def ask(part: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+        return np.asarray(target.query(records.rows_of(part), want).values)
+
+    alone = np.concatenate([ask(rows[start : start + SMALL_BATCH]) for start in range(0, len(rows), SMALL_BATCH)])
+    return ask(rows), ask(rows), alone
+
+
+def _most(target: Target) -> Access:
+    return min(target.access, Access.SCORE)
+
+
+def _shadows(outcome: Outcome) -> Iterator[checks.Check | None]:
+    pool = outcome.pool
+    if pool is None or not outcome.split.shadows:
+        return
+    sides = [s.attack.needs.side for s in outcome.scores.values() if isinstance(s, Scores)]
+    masks = outcome.split.masks[np.ix_(outcome.split.references(0), outcome.split.audited)]
+    if "both" in sides:
+        yield checks.missing_in_or_out(masks)
+    elif "out" in sides:
+        yield checks.missing_in_or_out(masks, side="out")
+    table = pool.signals.slice(0, len(outcome.split.audited))
+    if "correct" in table.keys():
+        inside, outside = accuracies(table, outcome.split, outcome.split.audited)
+        yield checks.shadow_accuracy_gap(
+            target_train=float(inside[0]), target_test=float(outside[0]), shadow_train=inside[1:], shadow_test=outside[1:]
+        )
+
+
+def _figures(outcome: Outcome, attacks: list[AttackResult]) -> Iterator[checks.Check | None]:
+    ran = {result.title: result for result in attacks if result.status == "ok"}
+    scores = {label: found for label, found in outcome.scores.items() if isinstance(found, Scores)}
+    yield checks.all_scores_equal({label: found.target for label, found in scores.items()})
+    yield checks.auc_below_half({title: result.auc for title, result in ran.items()})
+    if "loss" in ran:
+        compared = {label: ran[label].auc for label, found in scores.items() if _claims_more(found.attack, label)}
+        yield checks.weaker_than_loss(ran["loss"].auc, compared)
+        yield checks.outputs_tied(scores["loss"].target, name="loss")
+
+
+def _claims_more(attack: Attack, label: str) -> bool:
+    """An attack on references is expected to beat the loss; one that abstains on most records by design is not."""
+    return attack.needs.side != "none" and not label.startswith("long")

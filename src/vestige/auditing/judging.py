@@ -1,0 +1,51 @@
+"""Judge a finished log by the gate's rules and against an earlier log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vestige import checks, gate
+from vestige.config import AuditConfig
+from vestige.log import AuditLog, Check, Finding
+
+
+def rules_of(config: AuditConfig, extra: Sequence[str] = ()) -> list[gate.Rule]:
+    """Return the rules of [gate], then those given as text; raise UsageError for one that makes no sense."""
+    ours = [
+        gate.rule(figure, rule.max, attack=rule.attack, judge=rule.judge) for figure, rule in config.gate.items()
+    ]
+    return [*ours, *(gate.parse_rule(text) for text in extra)]
+
+
+def judged(log: AuditLog, rules: Sequence[gate.Rule], before: AuditLog | None = None) -> AuditLog:
+    """Return the log with one finding per rule and, given an earlier log, per figure that can be compared."""
+    found = gate.judge(rules, log.attacks, log.risk)
+    if before is not None:
+        found += gate.findings_of(gate.compare(before.attacks, log.attacks))
+    doubts = [check for check in log.checks if check.id != "interval-wider-than-margin"]
+    unclear = checks.interval_wider_than_margin(_margins(log, rules))
+    if unclear is not None:
+        doubts.append(Check(id=unclear.id, level=unclear.level, message=unclear.message, cure=unclear.cure, cause=unclear.cause))
+    findings = [
+        Finding(
+            id=one.id, attack=one.attack, metric=one.metric, value=one.value, limit=one.limit, passed=one.passed, message=one.message
+        )
+        for one in found
+    ]
+    return log.model_copy(update={"findings": findings, "checks": doubts}).with_records(log.record_table)
+
+
+def _margins(log: AuditLog, rules: Sequence[gate.Rule]) -> list[tuple[str, gate.Measured, float]]:
+    margins: list[tuple[str, gate.Measured, float]] = []
+    for rule in rules:
+        if rule.judge != "value" or rule.metric == "records_at_risk":
+            continue
+        figures = [
+            figure
+            for result in log.attacks
+            if result.status == "ok" and rule.attack in (None, result.title, result.name)
+            if (figure := gate.figure_of(result, rule.metric, rule.fpr)) is not None and figure.value is not None
+        ]
+        if figures:
+            margins.append((rule.id, max(figures, key=lambda figure: figure.value or 0.0), rule.limit))
+    return margins

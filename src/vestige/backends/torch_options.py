@@ -1,0 +1,141 @@
+"""What a torch recipe's options may be, and a stable text for functions given as options. Does not import torch."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from vestige.errors import ConfigError
+from vestige.registry import did_you_mean, load
+
+if TYPE_CHECKING:
+    from vestige.backends.torch import TorchRecipe
+
+MODELS = ("logistic", "mlp", "cnn", "resnet18", "wrn28-2")
+NAMES = {
+    "optimizer": ("sgd", "adam", "adamw"),
+    "schedule": ("constant", "cosine", "step"),
+    "loss": ("auto", "cross_entropy", "mse"),
+    "augment": ("none", "flip", "shift", "flip+shift"),
+    "normalize": ("auto", "none", "standard", "unit"),
+}
+
+
+def check_options(recipe: TorchRecipe) -> None:
+    """Raise ConfigError, in one sentence, for the first option that cannot be meant."""
+    model = recipe.model
+    if isinstance(model, str):
+        if ":" not in model and model not in MODELS:
+            raise ConfigError(
+                f"There is no torch model called '{model}'.",
+                hint=did_you_mean(model, list(MODELS)) or f"There are: {', '.join(MODELS)}, or 'package.module:factory'.",
+            )
+    elif not callable(model) or hasattr(model, "state_dict") and not inspect.isclass(model):
+        raise ConfigError(
+            f"Expected model to be a name or a factory that returns a new module, got {type(model).__name__}.",
+            hint="Pass the class or a function, not a module that exists already: every shadow model needs its own.",
+        )
+    for name, known in NAMES.items():
+        value = getattr(recipe, name)
+        if not (value in known if isinstance(value, str) else callable(value) and name != "normalize"):
+            hint = did_you_mean(value, list(known)) if isinstance(value, str) else ""
+            raise ConfigError(f"Expected {name} to be one of {', '.join(known)}, got {value!r}.", hint=hint)
+    for name in ("epochs", "batch_size", "threads"):
+        _whole(name, getattr(recipe, name))
+    if recipe.chunk != "auto":
+        _whole("chunk", recipe.chunk)
+    for name in ("hidden", "channels"):
+        sizes = getattr(recipe, name)
+        if sizes is not None:
+            if not isinstance(sizes, tuple):
+                raise ConfigError(f"Expected {name} to be a list of layer sizes, got {sizes!r}.")
+            for units in sizes:
+                _whole(f"every entry of {name}", units)
+    _number("lr", recipe.lr, above=0.0)
+    _number("weight_decay", recipe.weight_decay, least=0.0)
+    _number("momentum", recipe.momentum, least=0.0, below=1.0)
+    if recipe.dropout is not None:
+        _number("dropout", recipe.dropout, least=0.0, below=1.0)
+    if recipe.nesterov and not recipe.momentum:
+        raise ConfigError("Nesterov updates need momentum above 0.", hint="Set momentum = 0.9, or nesterov = false.")
+    _named_only(recipe)
+
+
+def _named_only(recipe: TorchRecipe) -> None:
+    if isinstance(recipe.model, str) and ":" not in recipe.model:
+        return
+    for name in ("hidden", "channels", "norm", "activation", "dropout"):
+        if getattr(recipe, name) is not None:
+            raise ConfigError(
+                f"The option '{name}' belongs to named models, and here the model is your own.",
+                hint="Set it inside the factory.",
+            )
+
+
+def _whole(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"Expected {name} to be a whole number of at least 1, got {value!r}.")
+
+
+def _number(
+    name: str, value: Any, *, above: float | None = None, least: float | None = None, below: float | None = None
+) -> None:
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if good and (above is None or value > above) and (least is None or value >= least) and (below is None or value < below):
+        return
+    limits = [f"above {above:g}"] if above is not None else [f"at least {least:g}"] if least is not None else []
+    limits += [f"below {below:g}"] if below is not None else []
+    raise ConfigError(f"Expected {name} to be a number {' and '.join(limits)}, got {value!r}.")
+
+
+def resolve(reference: str) -> Callable[..., Any]:
+    """Import a factory given as ``"package.module:factory"``."""
+    try:
+        factory: Callable[..., Any] = load(reference)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"Could not import the model '{reference}': {error}.", hint="Is its folder on PYTHONPATH?") from error
+    return factory
+
+
+def callable_text(option: str, function: Callable[..., Any]) -> str:
+    """Return a text that changes when a function given as an option changes: where it lives and a hash of its source."""
+    named = function
+    while hasattr(named, "func"):
+        named = named.func
+    if getattr(named, "__closure__", None) or named is not function:
+        _stable_closure(option, function)
+    try:
+        source = inspect.getsource(named)
+    except (OSError, TypeError):
+        source = ""
+    place = f"{getattr(named, '__module__', '')}:{getattr(named, '__qualname__', '')}"
+    if not source and ("<lambda>" in place or place.endswith(":") or place.startswith("__main__")):
+        raise ConfigError(
+            f"The function given as {option} has no source that can be recorded, so stored models could not be told apart.",
+            hint="Define it in a module and give its name, 'package.module:function'.",
+        )
+    held = hashlib.blake2b((source + _held(function)).encode(), digest_size=12).hexdigest()
+    return f"{place}#{held}"
+
+
+def _held(function: Callable[..., Any]) -> str:
+    """What a partial or a closure carries along."""
+    parts = []
+    while hasattr(function, "func"):
+        parts.append(f"{function.args!r}{sorted(function.keywords.items())!r}")  # type: ignore[attr-defined]
+        function = function.func
+    for cell in getattr(function, "__closure__", None) or ():
+        parts.append(repr(cell.cell_contents))
+    parts.append(repr(getattr(function, "__defaults__", None)))
+    return "".join(parts)
+
+
+def _stable_closure(option: str, function: Callable[..., Any]) -> None:
+    if " at 0x" in _held(function):
+        raise ConfigError(
+            f"The function given as {option} carries objects without a stable description, so stored models could not be told apart.",
+            hint="Let it carry numbers, texts and lists only, or define it at the top of a module.",
+        )

@@ -1,0 +1,50 @@
+"""Is the audit itself sound? Each check is a small function that returns a `Check`, or None when all is well."""
+
+from vestige.checks.base import CATALOGUE, Check, Explanation, Level, check
+from vestige.checks.blind import blind_auc, blind_baseline
+from vestige.checks.data import duplicates, few_nonmembers, member_imbalance, near_duplicates
+from vestige.checks.figures import (
+    all_scores_equal,
+    auc_below_half,
+    epsilon_claim,
+    interval_wider_than_margin,
+    weaker_than_loss,
+)
+from vestige.checks.shadows import missing_in_or_out, shadow_accuracy_gap
+from vestige.checks.target import (
+    outputs_clipped,
+    outputs_rounded,
+    outputs_softmaxed,
+    outputs_tied,
+    target_batch_dependent,
+    target_not_deterministic,
+    target_train_mode,
+)
+
+__all__ = [
+    "CATALOGUE",
+    "Check",
+    "Explanation",
+    "Level",
+    "all_scores_equal",
+    "auc_below_half",
+    "blind_auc",
+    "blind_baseline",
+    "check",
+    "duplicates",
+    "epsilon_claim",
+    "few_nonmembers",
+    "interval_wider_than_margin",
+    "member_imbalance",
+    "missing_in_or_out",
+    "near_duplicates",
+    "outputs_clipped",
+    "outputs_rounded",
+    "outputs_softmaxed",
+    "outputs_tied",
+    "shadow_accuracy_gap",
+    "target_batch_dependent",
+    "target_not_deterministic",
+    "target_train_mode",
+    "weaker_than_loss",
+]

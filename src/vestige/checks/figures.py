@@ -1,0 +1,104 @@
+"""Doubts about the figures: attacks that say nothing, point the wrong way, or contradict what else is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from vestige.checks.base import Check, Level, check
+
+CLEARLY_BELOW = 0.45
+
+
+class Measured(Protocol):
+    """A figure with its interval."""
+
+    @property
+    def value(self) -> float | None: ...  # noqa: D102
+    @property
+    def low(self) -> float | None: ...  # noqa: D102
+    @property
+    def high(self) -> float | None: ...  # noqa: D102
+
+
+def all_scores_equal(scores: Mapping[str, NDArray[Any]]) -> Check | None:
+    """Warn when an attack gave all records one score; (N,) scores by attack."""
+    flat = [name for name, values in scores.items() if len(values) > 1 and np.all(values == values[0])]
+    return (
+        check("all-scores-equal", "warning", f"Every record got the same score from {', '.join(flat)}.")
+        if flat
+        else None
+    )
+
+
+def auc_below_half(aucs: Mapping[str, Measured], *, confidence: float = 0.95) -> Check | None:
+    """Doubt attacks whose AUC lies below one half beyond its interval, widened because several attacks are looked at.
+
+    An error below 0.45, where no chance and no weak signal explains it.
+    """
+    wider = _bonferroni(len(aucs), confidence)
+    below = {
+        name: auc.value
+        for name, auc in aucs.items()
+        if auc.value is not None and auc.high is not None and auc.value + wider * (auc.high - auc.value) < 0.5
+    }
+    if not below:
+        return None
+    listed = ", ".join(f"{name} ({value:.3f})" for name, value in sorted(below.items(), key=lambda item: item[1]))
+    level: Level = "error" if min(below.values()) < CLEARLY_BELOW else "warning"
+    return check("auc-below-half", level, f"The AUC is below one half for {listed}.")
+
+
+def weaker_than_loss(loss: Measured, references: Mapping[str, Measured], *, confidence: float = 0.95) -> Check | None:
+    """Warn when an attack that uses reference models has a lower AUC than the plain loss, beyond both intervals."""
+    if loss.value is None or loss.low is None:
+        return None
+    wider = _bonferroni(len(references), confidence)
+    weak = []
+    for name, auc in references.items():
+        if auc.value is None or auc.high is None:
+            continue
+        if loss.value - auc.value > wider * float(np.hypot(loss.value - loss.low, auc.high - auc.value)):
+            weak.append(f"{name} ({auc.value:.3f})")
+    if not weak:
+        return None
+    return check(
+        "weaker-than-loss", "warning", f"The plain loss has AUC {loss.value:.3f}, more than {', '.join(weak)}."
+    )
+
+
+def epsilon_claim(claimed: float, measured: float, *, delta: float, confidence: float) -> Check | None:
+    """Refuse a claimed ε that the measured lower bound at the same δ exceeds."""
+    if measured <= claimed:
+        return None
+    return check(
+        "epsilon-claim",
+        "error",
+        f"The training claims ε = {claimed:g} at δ = {delta:g}; the audit shows at least {measured:.3g} "
+        f"with {confidence:.0%} confidence.",
+    )
+
+
+def interval_wider_than_margin(judged: Sequence[tuple[str, Measured, float]]) -> Check | None:
+    """Warn about rules whose limit lies inside the figure's interval; each is (rule, figure, limit)."""
+    unclear = [
+        f"{rule} ({figure.value:.4g} in [{figure.low:.4g}, {figure.high:.4g}])"
+        for rule, figure, limit in judged
+        if figure.value is not None and figure.low is not None and figure.high is not None
+        if figure.low <= limit < figure.high
+    ]
+    if not unclear:
+        return None
+    return check(
+        "interval-wider-than-margin", "warning", f"The limit lies inside the interval of {', '.join(unclear)}."
+    )
+
+
+def _bonferroni(number: int, confidence: float) -> float:
+    """Return how much wider than one interval each of ``number`` must be to hold together."""
+    tail = (1 - confidence) / 2
+    return float(special.ndtri(tail / max(number, 1)) / special.ndtri(tail))
