@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 MAX_BYTES = 1 << 22
-_EXAMPLES = Path(__file__).parent / "examples"
+_FOLDERS = (Path(__file__).parent / "examples", Path(__file__).parents[2] / "examples")  # installed, or a checkout
 
 
 def load_config(
@@ -74,7 +74,8 @@ def _validate(data: dict[str, Any], changes: Sequence[Change], file: str) -> Aud
 
 def examples() -> dict[str, Path]:
     """Return the bundled configs by name."""
-    return {path.stem: path for path in sorted(_EXAMPLES.glob("*.toml"))}
+    folder = next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[0])
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def find_example(name: str) -> Path | None:

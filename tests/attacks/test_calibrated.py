@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference.slow_toys import Gaussian, auc, evidence
 from scipy.stats import norm
 
+from reference.slow_toys import Gaussian, auc, evidence
 from vestige.attacks.calibrated import Calibrated, Sablayrolles
 from vestige.attacks.orientation import sign
 from vestige.seeds import rng

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+
 from reference import slow_calibrated as slow
 from reference.slow_toys import Gaussian, evidence
-
 from vestige.attacks import long as module
 from vestige.attacks.long import Long, nearest
 from vestige.attacks.reference import AttackR

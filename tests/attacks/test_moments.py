@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference.slow_toys import balanced_masks, evidence
 
+from reference.slow_toys import balanced_masks, evidence
 from vestige.attacks.calibrated import Calibrated
 from vestige.attacks.lira import LiRA
 from vestige.attacks.moments import collect, runs, scalars
@@ -15,7 +15,7 @@ BOTH, OUT = LiRA(), Calibrated()
 
 def slow(values, mask):
     """Count, mean, scatter and median of the chosen models for each record and query, one at a time."""
-    models, records, queries = values.shape
+    _, records, queries = values.shape
     count, mean, scatter, median = (np.full((records, queries), np.nan) for _ in range(4))
     for n in range(records):
         for a in range(queries):

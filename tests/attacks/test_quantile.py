@@ -2,9 +2,9 @@ import sys
 
 import numpy as np
 import pytest
-from reference.slow_toys import auc, evidence, tpr_at
 from scipy.stats import norm
 
+from reference.slow_toys import auc, evidence, tpr_at
 from vestige.attacks.quantile import Quantile
 from vestige.attacks.quantile_heads import boosted, linear
 from vestige.errors import AuditError, MissingDependency, UsageError

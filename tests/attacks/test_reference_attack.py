@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+
 from reference import slow_calibrated as slow
 from reference.slow_toys import Gaussian, auc, evidence, tpr_at
-
 from vestige.attacks.reference import AttackR
 from vestige.seeds import rng
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from reference import slow_calibrated as slow
 from reference.slow_toys import auc, balanced_masks, evidence
-
 from vestige.attacks.likelihoods import half_and_half, mean_likelihoods
 from vestige.attacks.rmia import RMIA, RMIAOffline, beaten, votes
 from vestige.attacks.rmia_offset import GRID, log_marginal, tuned_offset

@@ -65,13 +65,17 @@ def attack(name: str, strength: float, tail: float, seconds: float, shadows: int
     """One result; members' scores are shifted by ``strength`` and, for one record in three, by ``tail`` more."""
     random = rng(0, "example", name)
     nonmembers = random.normal(size=NONMEMBERS)
-    members = random.normal(size=MEMBERS) + strength + tail * random.gamma(1.0, 1.0, MEMBERS) * (random.random(MEMBERS) < 0.34)
+    members = (
+        random.normal(size=MEMBERS)
+        + strength
+        + tail * random.gamma(1.0, 1.0, MEMBERS) * (random.random(MEMBERS) < 0.34)
+    )
     auc = float((members[:, None] > nonmembers[None]).mean())
     half = 1.96 * math.sqrt(auc * (1 - auc) / MEMBERS) * 1.1
     points = []
     for rate in RATES:
         if rate * NONMEMBERS < 1:
-            reason = f"the {NONMEMBERS:,} non-members cannot resolve a false-positive rate of {100 * rate:g} %: 10,000 are needed"
+            reason = f"the {NONMEMBERS:,} non-members cannot resolve a rate of {100 * rate:g} %: 10,000 are needed"
             points.append(TprPoint(fpr=rate, reason=reason))
             continue
         threshold = np.quantile(nonmembers, 1 - rate)
@@ -170,12 +174,18 @@ def example() -> AuditLog:
         attack("gap", 0.55, 0.0, 0.001, 0, access="label", paper="Yeom et al., CSF 2018"),
         attack("loss", 0.95, 0.1, 0.004, 0, paper="Yeom et al., CSF 2018"),
         attack("entropy", 0.8, 0.1, 0.006, 0, paper="Song & Mittal, USENIX Security 2021"),
-        attack("modified_entropy", 0.96, 0.1, 0.006, 64, label="modified_entropy class", params={"thresholds": "class"}),
+        attack(
+            "modified_entropy", 0.96, 0.1, 0.006, 64, label="modified_entropy class", params={"thresholds": "class"}
+        ),
         attack("attack_p", 0.9, 0.1, 0.01, 0, paper="Ye et al., CCS 2022"),
         attack("attack_r", 1.0, 0.8, 0.02, paper="Ye et al., CCS 2022"),
         attack("calibrated", 1.05, 0.9, 0.03, paper="Watson et al., ICLR 2022"),
-        attack("lira", 1.25, 1.5, 0.06, paper="Carlini et al., S&P 2022", params={"variance": "pooled", "online": True}),
-        attack("rmia", 1.3, 1.5, 0.09, paper="Zarifzadeh et al., ICML 2024", params={"gamma": 2.0}, queries_per_record=2),
+        attack(
+            "lira", 1.25, 1.5, 0.06, paper="Carlini et al., S&P 2022", params={"variance": "pooled", "online": True}
+        ),
+        attack(
+            "rmia", 1.3, 1.5, 0.09, paper="Zarifzadeh et al., ICML 2024", params={"gamma": 2.0}, queries_per_record=2
+        ),
         attack("quantile", 0.9, 0.3, 1.4, 0, paper="Bertran et al., NeurIPS 2023"),
         AttackResult(name="long", status="ok", reason="", auc=Figure(value=0.71, low=0.69, high=0.73)),
     ]
@@ -205,7 +215,7 @@ def example() -> AuditLog:
         attacks=attacks,
         risk=risk(),
         epsilon=[
-            Epsilon(method="clopper_pearson", assumption="thresholds fixed in advance", delta=1e-5, value=2.31, confidence=0.95)
+            Epsilon(method="clopper_pearson", assumption="fixed thresholds", delta=1e-5, value=2.31, confidence=0.95)
         ],
         checks=[
             Check(
@@ -226,7 +236,7 @@ def example() -> AuditLog:
                 id="tpr@0.01", attack="rmia", metric="tpr@0.01", value=0.4, limit=0.05, passed=False,
                 message="the TPR at 1 % FPR of rmia is above the limit of 5 %",
             ),
-            Finding(id="auc", attack="gap", metric="auc", value=0.65, limit=0.7, passed=True, message="within the limit"),
+            Finding(id="auc", attack="gap", metric="auc", value=0.65, limit=0.7, passed=True, message="within limits"),
         ],
         cost=Cost(
             seconds=Seconds(shadow=21.4, signals=1.9, attacks=1.7, total=27.3),

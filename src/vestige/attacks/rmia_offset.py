@@ -43,7 +43,8 @@ def offline_inside(out: Floats, offset: float) -> Floats:
         return out
     if offset <= 0:
         return np.zeros_like(out)
-    return np.logaddexp(np.log(offset) + out, np.log1p(-offset))
+    inside: Floats = np.logaddexp(np.log(offset) + out, np.log1p(-offset))
+    return inside
 
 
 def tuned_offset(evidence: Evidence, key: str) -> float:

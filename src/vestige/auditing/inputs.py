@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,6 @@ from vestige.datasets import DATASETS, load_dataset
 from vestige.errors import ConfigError, DataError, UsageError
 from vestige.loading import load_file, read_members
 from vestige.records import Records
-from vestige.registry import load
 from vestige.seeds import rng
 from vestige.target import BoolArray, Recipe, Target
 
@@ -41,7 +39,7 @@ class Inputs:
 
 def from_config(config: AuditConfig, *, fetching: Fetching | None = None) -> Inputs:
     """Load what a config names; raises DataError, ConfigError or ModelError in one sentence."""
-    records, flags = load_records(config.data, seed=config.seed, fetching=fetching)
+    records, flags = load_records(config.data, seed=config.seed, member=_column(config), fetching=fetching)
     recipe = make_recipe(config.recipe)
     if config.defences:
         raise ConfigError(
@@ -62,15 +60,15 @@ def from_config(config: AuditConfig, *, fetching: Fetching | None = None) -> Inp
 
 
 def load_records(
-    data: DataConfig, *, seed: int, fetching: Fetching | None = None
+    data: DataConfig, *, seed: int, member: str | None = None, fetching: Fetching | None = None
 ) -> tuple[Records, BoolArray | None]:
-    """Return the records a config names, and the membership column of a file that has one."""
+    """Return the records a config names, and the membership column of a file that has one, called ``member`` or as given."""
     flags = None
     if data.source in DATASETS:
         records = load_dataset(data.source, progress=fetching)
     elif Path(data.source).suffix or Path(data.source).exists():
         loaded = load_file(
-            Path(data.source), label=data.label, id=data.id, group=data.group, categorical=data.categorical
+            Path(data.source), label=data.label, id=data.id, group=data.group, member=member, categorical=data.categorical
         )
         records, flags = loaded.records, loaded.members
     else:
@@ -87,6 +85,12 @@ def load_records(
         records = records.take(keep)
         flags = None if flags is None else flags[keep]
     return records, flags
+
+
+def _column(config: AuditConfig) -> str | None:
+    """Return the name of the membership column, when [target] members is not the path of a file."""
+    named = None if config.target is None else config.target.members
+    return None if named is None or Path(named).exists() or Path(named).suffix else named
 
 
 def _members(config: AuditConfig, records: Records, flags: BoolArray | None) -> BoolArray:
@@ -112,18 +116,8 @@ def make_recipe(config: RecipeConfig) -> Recipe:
         recipe: Recipe = build(**config.options) if build else RECIPES.create(config.kind, config.options)
         return recipe
     if ":" in config.kind:
-        from vestige.backends.function import FunctionRecipe
-
-        return FunctionRecipe(_function(config.kind), **config.options)
+        factory = RECIPES.get("function")
+        made: Recipe = factory.from_config(function=config.kind, **config.options)
+        return made
     RECIPES.get(config.kind)
     raise AssertionError("unreachable: an unknown name raises")
-
-
-def _function(reference: str) -> Callable[..., Any]:
-    try:
-        function = load(reference)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"Could not import the training function '{reference}': {error}.") from error
-    if not callable(function):
-        raise ConfigError(f"Expected '{reference}' to be a function train(x, y, seed) -> model.")
-    return function  # type: ignore[no-any-return]

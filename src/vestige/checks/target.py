@@ -80,7 +80,7 @@ def outputs_rounded(probabilities: Answers) -> Check | None:
 
 
 def outputs_clipped(probabilities: Answers, *, least: float = 0.01) -> Check | None:
-    """Warn when the largest of a record's (R, C) probabilities is exactly 1, or all share a ceiling, for many records."""
+    """Warn when the top probability of many of R records is exactly the same largest value, usually 1."""
     largest = np.asarray(probabilities).max(axis=-1)
     ceiling = largest.max()
     share = float(np.mean(largest == ceiling))

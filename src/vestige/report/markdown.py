@@ -81,5 +81,5 @@ def render(log: AuditLog) -> str:
     lines += ["<details><summary>What was assumed, and what was not tested</summary>", ""]
     lines += [f"- *{topic}*: {plain(words)}" for topic, words in knowledge(log)]
     lines += ["", "Not tested:", "", *(f"- {plain(gap)}" for gap in untested(log)), "", "</details>", ""]
-    lines += [f"<sub>{' · '.join(facts)} · {log.created}</sub>"]
+    lines += [f"<sub>{' · '.join(facts)} · {plain(log.created)}</sub>"]
     return "\n".join(lines) + "\n"

@@ -62,7 +62,7 @@ def band(accuracy: float) -> Level:
 
 
 def widened(figure: Figure, tries: int, level: float = 0.95) -> Figure:
-    """Return a share's interval as it would be if it had to hold for all of ``tries`` attacks (Bonferroni, on logits)."""
+    """Return a share's interval as it would be to hold for all of ``tries`` attacks (Bonferroni, on logits)."""
     if tries < 2 or figure.value is None or figure.low is None or figure.high is None:
         return figure
     normal = NormalDist()
