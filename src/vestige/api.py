@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from vestige.config import AuditConfig
 from vestige.errors import DataError
 from vestige.log import AuditLog
 from vestige.progress import Progress, Silence
-from vestige.records import Records
+from vestige.records import Records, Task
 from vestige.target import Recipe
 
 
@@ -30,6 +31,7 @@ def audit(
     seed: int = 0,
     fpr: Sequence[float] = (0.001, 0.01),
     groups: Any = None,
+    task: Task | None = None,
     store: str | Path | None = None,
     executor: str = "inline",
     progress: bool | Progress = True,
@@ -40,14 +42,14 @@ def audit(
     ``members_x, members_y``: the records it was trained on; ``nonmembers_x, nonmembers_y``: records from the same population that it
     was not; ``recipe``: how models like it are trained (omitted for scikit-learn: a clone); ``attacks``: a battery's name or a list;
     ``shadow``: how many shadow models (None: what the attacks need); ``groups``: for the members, then the non-members, which
-    person each row belongs to. Raises DataError, ModelError or UsageError in one sentence.
+    person each row belongs to; ``task``: classification or regression, where the model and labels leave a doubt. Raises DataError, ModelError or UsageError in one sentence.
     """
     from vestige.auditing.inputs import Inputs
     from vestige.auditing.run import Audit
     from vestige.backends.coerce import as_target, default_recipe
     from vestige.store import Store
 
-    records, members = _pool(members_x, members_y, nonmembers_x, nonmembers_y, groups)
+    records, members = _pool(members_x, members_y, nonmembers_x, nonmembers_y, groups, task or _task_of(model))
     config = AuditConfig.model_validate(
         {
             "name": type(model).__name__,
@@ -76,8 +78,17 @@ def audit(
     return run.run(Silence() if progress is False else progress)
 
 
+def _task_of(model: Any) -> Task | None:
+    """Return regression for a scikit-learn regressor, whose labels may well be whole numbers; otherwise the labels decide."""
+    if "sklearn" not in sys.modules:
+        return None
+    from sklearn.base import BaseEstimator, is_regressor
+
+    return "regression" if isinstance(model, BaseEstimator) and is_regressor(model) else None
+
+
 def _pool(
-    members_x: Any, members_y: Any, nonmembers_x: Any, nonmembers_y: Any, groups: Any
+    members_x: Any, members_y: Any, nonmembers_x: Any, nonmembers_y: Any, groups: Any, task: Task | None
 ) -> tuple[Records, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
     for name, x, y in (("members", members_x, members_y), ("non-members", nonmembers_x, nonmembers_y)):
         if len(x) != len(y):
@@ -94,5 +105,5 @@ def _pool(
             raise DataError(f"Expected members and non-members of one shape, got {inside.shape[1:]} and {outside.shape[1:]}.")
         x = np.concatenate([inside, outside])
     y = np.concatenate([np.asarray(members_y), np.asarray(nonmembers_y)])
-    records = Records.build(x, y, groups=groups, name="arrays")
+    records = Records.build(x, y, groups=groups, name="arrays", task=task)
     return records, np.arange(len(y)) < len(members_y)

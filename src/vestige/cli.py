@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from vestige.errors import ExitCode, VestigeError
+from vestige.endings import exit_code_of
+
+
+class Verbs(TyperGroup):
+    """The verbs; what one raises becomes a sentence and an exit code before Typer makes something of its own of it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb that was named."""
+        raise typer.Exit(exit_code_of(lambda: super(Verbs, self).invoke(ctx)))
+
 
 app = typer.Typer(
     name="vestige",
+    cls=Verbs,
     help="Measure what a trained model gives away about the records it was trained on.",
     no_args_is_help=True,
     add_completion=False,
@@ -195,14 +205,4 @@ def _options(
 
 def main() -> None:
     """Run the command line: expected failures end in one sentence and their exit code, bugs in a traceback."""
-    try:
-        app()
-    except VestigeError as error:
-        sys.stderr.write(f"vestige: {error}\n")
-        sys.exit(int(error.exit_code))
-    except KeyboardInterrupt:
-        sys.stderr.write("vestige: interrupted; what was finished is in the store, and the same command goes on from there.\n")
-        sys.exit(int(ExitCode.INTERRUPTED))
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(int(ExitCode.OK))
+    app()

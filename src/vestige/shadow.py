@@ -40,9 +40,12 @@ class Demand:
     rows: IntArray
     queries: tuple[str, ...] = ()
     seed: int = 0
+    label_only: bool = False
 
     def sets(self, task: str) -> list[tuple[str, ...]]:
         """Return the artefacts that hold the keys: the standard ones together, each further one alone."""
+        if self.label_only:
+            return [tuple(self.keys) or ("correct",)]
         standard = STANDARD if task == "classification" else STANDARD_REGRESSION
         return [standard, *((key,) for key in self.keys if key not in standard)]
 
@@ -269,8 +272,7 @@ def _read(
     columns: dict[str, list[Signals]] = {}
     if first:
         assert given is not None
-        for key in demand.keys:
-            columns[key] = [given[key]]
+        columns = {key: [values] for key, values in given.items()}
     for parts in work.artefacts:
         for names, place in parts.items():
             artefact = store.get("signals", place)

@@ -169,6 +169,7 @@ def test_lopsided_and_flat_references_give_finite_scores(attack):
         assert np.isfinite(attack.score(few)).all()
     for side in (0, 1):
         assert np.isfinite(attack.score(evidence(attack, own, references, np.full((6, 80), side)))).all()
+    assert np.isfinite(attack.score(evidence(attack, own, references[:0], masks[:0]))).all()
 
 
 @pytest.mark.parametrize("attack", [LiRA(), FIXED, PER_RECORD, LiRA(variance="shrunk", centre="mean")], ids=repr)

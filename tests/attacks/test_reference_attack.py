@@ -64,6 +64,7 @@ def test_it_has_power_and_only_reads_the_out_side():
 def test_odd_cases_are_finite_and_neutral():
     assert score(np.array([3.0]), np.full((4, 1), 3.0))[0] == 0
     assert score(np.array([3.0]), np.ones((4, 1)), np.ones((4, 1)))[0] == 0
+    assert score(np.array([3.0]), np.empty((0, 1)))[0] == 0
     one = score(np.array([-1.0, 0.0, 1.0]), np.zeros((1, 3)))
     assert np.isfinite(one).all()
     assert one[0] < one[1] == 0 < one[2]

@@ -57,7 +57,7 @@ def test_records_nobody_trained_on_score_like_chance(unseen, label, attack):
         masks[:, :900] = split.masks
         split = type(split)(masks, split.blocks, np.arange(900), np.arange(900, len(records)), seed, "blocks")
         field = Field(records=records, split=split, table=table, access=Access.SCORE, seed=seed)
-        assert not lacking(field, attack, 10)
+        assert not lacking(field, attack)
         scores = attack.score(field.evidence(0, attack))
         truth = field.membership(0)
         curve = roc(scores[truth], scores[~truth])

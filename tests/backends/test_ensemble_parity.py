@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from reference.plain_training import train_plainly  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
+from reference.plain_training import train_plainly  # noqa: E402
 from vestige.backends import architectures  # noqa: E402
 from vestige.backends.torch import TorchRecipe  # noqa: E402
 from vestige.backends.torch_setup import Setup  # noqa: E402

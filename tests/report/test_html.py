@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from report.example_log import example, failed, interrupted, minimal, untrustworthy
-from vestige.log import AuditLog, Figure, Risk, Slice
+from vestige.log import AttackResult, AuditLog, Figure, Histogram, Risk, Slice, TprPoint
 from vestige.report import card, charts, risk_charts
 from vestige.report.html import notes, render
 from vestige.report.svg import Axis, shortened
@@ -127,8 +127,10 @@ def test_the_example_shows_every_part():
     for words in (
         "High leakage", "15.1 %", "30.0 %", "0.863", "withheld", "2,000 non-members cannot resolve", "near_duplicates",
         "Set data.duplicates", "Gate failed: 1 of 2 rules", "user-4943", "cluster 5",
-        "48 trained, 16 from the store", "27 s", "812 MB", "The adversary assumed", "What was not tested", "How each figure is defined", "Glossary",
-        "Carlini et al., S&P 2022", "weight_decay", "packages.torch", "ε is at least", "AUC within each class", "32.8 points",
+        "48 models trained, 16 from the store", "27 s", "812 MB", "The adversary assumed",
+        "What was not tested", "Glossary",
+        "How each figure is defined", "Carlini et al., S&P 2022", "weight_decay", "packages.torch", "ε is at least",
+        "AUC within each class", "32.8 points",
     ):  # fmt: skip
         assert words in text, words
     ids = {attrs["id"] for _, attrs in Page(render(example())).elements if "id" in attrs}
@@ -141,7 +143,16 @@ def test_failed_attacks_are_shown_with_their_reasons():
     assert "failed: a record has no OUT model" in text
     assert "skipped: needs white_box access" in text
     assert "Status: partial" in text
-    assert notes(failed()) == {"the 40 non-members cannot resolve a false-positive rate of 1 %": 1}
+    assert "withheld: The 40 non-members cannot resolve a false-positive rate of 1 %." in text.replace("\xa0", " ")
+
+
+def test_figures_withheld_for_some_attacks_get_footnotes():
+    log = example()
+    coarse = AttackResult(name="coarse", tpr=[TprPoint(fpr=0.01, reason="only 2 distinct scores")])
+    log = log.model_copy(update={"attacks": [*log.attacks, coarse]})
+    assert notes(log) == {"only 2 distinct scores": 1}
+    assert "Only 2 distinct scores." in Page(render(log)).text
+    assert notes(example()) == {}
 
 
 def hostile() -> AuditLog:
@@ -251,10 +262,31 @@ def test_roc_points_lie_where_the_figures_say():
     log = example()
     best = charts.leading(log)[0]
     chart = str(charts.roc(log, [best]))
-    x = Axis(low=0.0005, high=1, start=52, end=470, log=True)
+    x = Axis(low=0.0005, high=1, start=52, end=460, log=True)
     y = Axis(low=0.0005, high=1, start=410, end=30, log=True)
     for point in best.tpr[1:]:
         assert f'cx="{x(point.fpr):.1f}" cy="{y(point.value):.1f}"'.replace(".0", "") in chart.replace(".0", "")
+
+
+def test_a_tall_bin_does_not_hide_the_tails():
+    flat, tall = (
+        Histogram(edges=[0, 1, 2], members=[share, 1 - share], nonmembers=[1 - share, share]) for share in (0.75, 0.01)
+    )
+    heights = []
+    for bins in (flat, tall):
+        chart = str(charts.histogram(AttackResult(name="loss", histogram=bins), 0))
+        assert "square-root heights" in chart
+        heights.append(222 - float(re.findall(r'points="46,222 46,([0-9.]+)', chart)[0]))
+    assert heights[1] / 170 == pytest.approx((0.01 / (0.99 * 1.06)) ** 0.5, abs=1e-3)
+    level = Histogram(edges=[0, 1, 2, 3, 4], members=[0.25] * 4, nonmembers=[0.25] * 4)
+    assert "square-root" not in str(charts.histogram(AttackResult(name="loss", histogram=level), 0))
+
+
+def test_a_rate_below_the_axis_is_drawn_hollow():
+    rows = [("gap", Figure(value=0.0, low=0.0, high=0.004)), ("loss", Figure(value=0.02, low=0.01, high=0.03))]
+    chart = str(charts.forest("x", rows, log=True, chance=0.01, title="t"))
+    assert chart.count('class="hollow s0"') == 1
+    assert chart.count('class="dot s0"') == 1
 
 
 def test_axes():

@@ -41,7 +41,7 @@ def test_eighty_columns_keep_what_matters_and_say_what_is_gone():
     assert "30.0 [28.0, 32.0]" in text
     assert "15.1 [13.6, 16.7]" in text
     assert "Too narrow to show: queries, time, balanced accuracy and in practice." in text
-    assert "TPR at 0.01 % FPR is withheld" in text
+    assert "The TPR at 0.01 % FPR is withheld" in text
     wide = shown(example(), 200)
     assert "Too narrow" not in wide
     assert "77.9 [76.6, 79.2]" in wide
@@ -63,7 +63,7 @@ def test_checks_gate_and_cost_are_there():
     assert "! warning near_duplicates: 38 records" in text
     assert "✗ gate failed tpr@0.01 (rmia)" in text
     assert "✓ gate passed auc (gap)" in text
-    assert "64 shadow models: 48 trained, 16 from the store · 27 s · 12,000 queries · 812 MB memory" in text
+    assert "64 shadow models · 48 models trained, 16 from the store · 27 s · 12,000 queries · 812 MB memory" in text
 
 
 def test_attacks_that_did_not_run_are_named_with_their_reason():

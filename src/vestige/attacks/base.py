@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -107,7 +106,7 @@ class Evidence:
         """Return (M, n): True where the reference did not train on the record."""
         return ~self.masks[:, start:stop]
 
-    @cached_property
+    @property
     def rng(self) -> np.random.Generator:
-        """A generator fixed by the audit's seed."""
+        """A new generator, the same each time, fixed by the audit's seed."""
         return rng(self.seed, "attack")

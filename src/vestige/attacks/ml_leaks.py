@@ -38,6 +38,7 @@ class MLLeaks1:
     paper: ClassVar[str] = f"{PAPER}, section III"
     tasks: ClassVar[frozenset[Task]] = frozenset({"classification"})
     pools_records: ClassVar[bool] = True
+    any_classes: ClassVar[bool] = True
 
     model: Model = "mlp"
 

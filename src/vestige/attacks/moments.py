@@ -60,9 +60,10 @@ def collect(evidence: Evidence, key: str, *, centre: Centre = "mean") -> tuple[M
     When the evidence hides the IN side, its count is zero everywhere. Holds records × queries, never times models.
     """
     shape = scalars(evidence, key).shape
-    sides = [Moments(np.zeros(shape[0]), *(np.full(shape, np.nan) for _ in range(3))) for _ in range(2)]
+    nothing = np.zeros(shape[0]), np.full(shape, np.nan), np.zeros(shape), np.full(shape, np.nan)
+    sides = [Moments(*(part.copy() for part in nothing)) for _ in range(2)]
     hides = evidence.needs.side == "out"
-    for start, stop in runs(evidence):
+    for start, stop in runs(evidence) if len(evidence.masks) else ():
         outside = evidence.outside(start, stop)
         masks = [outside] if hides else [outside, ~outside]
         weights = [mask.astype(np.float64) for mask in masks]

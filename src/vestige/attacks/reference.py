@@ -57,7 +57,7 @@ def tail_log_odds(evidence: Evidence, key: str) -> Floats:
     out, _ = collect(evidence, key)
     scale = np.sqrt(spread(out, "shrunk").variance)
     total = np.zeros(len(own))
-    for start, stop in runs(evidence):
+    for start, stop in runs(evidence) if len(evidence.masks) else ():
         seen = evidence.outside(start, stop)
         values = evidence.reference(key, start, stop, hidden=0.0)
         for query in range(own.shape[1]):

@@ -8,28 +8,30 @@ between targets.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from vestige.attacks import unfit
 from vestige.attacks.assemble import Field
-from vestige.attacks.base import Attack
+from vestige.attacks.base import Attack, Evidence
 from vestige.errors import AuditError
 from vestige.target import BoolArray, FloatArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scores:
-    """One attack's scores: (N,) for the target, and for each stand-in (a shadow model in its place) the same with the truth.
+    """One attack's scores: (N,) for the target, and for each stand-in (a shadow model in its place) with the truth.
 
-    ``models`` are the stand-ins' rows in the split; ``stand_ins``: (K, N) scores; ``truths``: (K, N) bool.
+    ``models`` are the stand-ins' rows in the split; ``stand_ins``: their scores; ``truths``: who was a member of each.
     """
 
     attack: Attack
     target: FloatArray
     models: tuple[int, ...]
-    stand_ins: FloatArray
-    truths: BoolArray
+    stand_ins: tuple[FloatArray, ...]
+    truths: tuple[BoolArray, ...]
     references: int
     seconds: float
 
@@ -44,14 +46,12 @@ def stand_ins(field: Field, count: int) -> list[int]:
     return [models[int(i)] for i in np.linspace(0, len(models) - 1, count).round()] if count else []
 
 
-def lacking(field: Field, attack: Attack, classes: int) -> str:
+def lacking(field: Field, attack: Attack) -> str:
     """Return why the attack cannot run on this field, or an empty string."""
     needs = attack.needs
-    task = "classification" if classes else "regression"
-    if task not in getattr(attack, "tasks", frozenset({"classification"})):
-        return f"it is defined for {' and '.join(sorted(attack.tasks))}, not {task}"  # type: ignore[attr-defined]
-    if attack.access > field.access:
-        return f"it needs {attack.access.label} access, and the adversary has {field.access.label}"
+    reason = unfit(attack, task=field.records.task, access=field.access)
+    if reason:
+        return reason
     if needs.population and not len(field.split.population):
         return "it needs records held out from every model; set [data] population above 0"
     have = len(field.references(0, attack))
@@ -71,22 +71,42 @@ def run(field: Field, attack: Attack, models: list[int], *, reported: int = 0) -
     if getattr(attack, "trains", False):
         usable = usable[: max(1, reported)]
     others = [_score(field, attack, model) for model in usable]
-    empty = np.empty((0, field.audited))
     return Scores(
         attack=attack,
         target=own,
         models=tuple(usable),
-        stand_ins=np.stack(others) if others else empty,
-        truths=np.stack([field.membership(m) for m in usable]) if usable else empty.astype(bool),
+        stand_ins=tuple(others),
+        truths=tuple(field.membership(m) for m in usable),
         references=len(field.references(0, attack)),
         seconds=time.perf_counter() - start,
     )
 
 
+def carry_over(home: Field, away: Field, attack: Attack) -> Scores:
+    """Learn on shadow models of other records, then score the target; one of those models is the stand-in."""
+    start = time.perf_counter()
+    known = away.evidence(0, attack)
+    transfer: Callable[[Evidence, Evidence], FloatArray] = attack.transfer  # type: ignore[attr-defined]
+    target = _checked(transfer(known, home.evidence(0, attack)), home.audited)
+    return Scores(
+        attack=attack,
+        target=target,
+        models=(),
+        stand_ins=(_score(away, attack, 0),),
+        truths=(away.membership(0),),
+        references=len(away.references(0, attack)),
+        seconds=time.perf_counter() - start,
+    )
+
+
 def _score(field: Field, attack: Attack, model: int) -> FloatArray:
-    scores = np.asarray(attack.score(field.evidence(model, attack)), np.float64)
-    if scores.shape != (field.audited,):
-        raise AuditError(f"The attack returned scores of shape {scores.shape}, expected ({field.audited},).")
+    return _checked(attack.score(field.evidence(model, attack)), field.audited)
+
+
+def _checked(found: FloatArray, count: int) -> FloatArray:
+    scores = np.asarray(found, np.float64)
+    if scores.shape != (count,):
+        raise AuditError(f"The attack returned scores of shape {scores.shape}, expected ({count},).")
     if not np.isfinite(scores).all():
         raise AuditError(f"The attack returned {int((~np.isfinite(scores)).sum())} scores that are not finite.")
     return scores

@@ -14,6 +14,7 @@ import numpy as np
 from vestige.attacks.assemble import Field
 from vestige.auditing.doubts import checks_of
 from vestige.auditing.exposure import risk_of
+from vestige.auditing.knowledge import Elsewhere
 from vestige.auditing.protocol import Scores
 from vestige.log import (
     AttackResult,
@@ -61,6 +62,7 @@ class Outcome:
     target_seconds: float = 0.0
     pool: ShadowPool | None = None
     field: Field | None = None
+    elsewhere: Elsewhere | None = None
     scores: dict[str, Scores | AttackResult] = dataclasses.field(default_factory=dict)
     interrupted: bool = False
 
@@ -121,7 +123,8 @@ def _result(outcome: Outcome, label: str, found: Scores | AttackResult) -> Attac
 
     config = outcome.audit.config.audit
     curves = [roc(found.target[outcome.truth], found.target[~outcome.truth])]
-    for scores, truth in list(zip(found.stand_ins, found.truths, strict=True))[: config.targets - 1]:
+    reported = min(config.targets - 1, len(found.models))
+    for scores, truth in zip(found.stand_ins[:reported], found.truths[:reported], strict=True):
         curves.append(roc(scores[truth], scores[~truth]))
     areas = [auc(curve, confidence=config.confidence) for curve in curves]
     rates = [tprs_at(curve, config.fpr, confidence=config.confidence) for curve in curves]
@@ -200,7 +203,7 @@ def _target(outcome: Outcome) -> TargetFacts:
     target = audit.inputs.target
     return TargetFacts(
         kind=type(target).__name__ if target is not None else type(audit.inputs.recipe).__name__,
-        access=audit.config.audit.access,
+        access=audit.access.label,
         train_accuracy=inside,
         test_accuracy=outside,
         train_loss=losses[0],
@@ -215,22 +218,22 @@ def _only(split: Split) -> Split:
 
 
 def _shadow(outcome: Outcome) -> ShadowFacts:
-    pool = outcome.pool
-    if pool is None or not outcome.split.shadows:
+    pool = outcome.pool if outcome.elsewhere is None else outcome.elsewhere.pool
+    if pool is None or not pool.split.shadows:
         return ShadowFacts()
     inside, outside = None, None
-    table = pool.signals.slice(0, len(outcome.split.audited))
+    table = pool.signals.slice(0, len(pool.split.audited))
     if "correct" in table.keys():
-        trained, held = accuracies(table, outcome.split, outcome.split.audited)
+        trained, held = accuracies(table, pool.split, pool.split.audited)
         inside, outside = float(np.nanmean(trained[1:])), float(np.nanmean(held[1:]))
     return ShadowFacts(
-        count=outcome.split.shadows,
+        count=pool.split.shadows,
         trained=pool.trained,
         reused=pool.reused,
         train_accuracy=inside,
         test_accuracy=outside,
         seconds=round(pool.seconds, 3),
-        design=outcome.split.design,
+        design=pool.split.design,
     )
 
 

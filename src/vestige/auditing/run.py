@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vestige.attacks import resolve
+from vestige.attacks import params_of, resolve, unfit
 from vestige.attacks.assemble import Field
 from vestige.attacks.base import Attack
 from vestige.auditing.inputs import Fetching, Inputs, from_config
+from vestige.auditing.knowledge import Elsewhere, gather_elsewhere, halves, other_records, shadow_recipe, unlike
 from vestige.auditing.plan import Plan, make_plan, probe
-from vestige.auditing.protocol import Scores, lacking, run, stand_ins
+from vestige.auditing.protocol import Scores, carry_over, lacking, run, stand_ins
 from vestige.auditing.results import Outcome, write_log
 from vestige.config import AuditConfig
 from vestige.errors import DataError, UsageError, VestigeError
 from vestige.log import AttackResult, AuditLog
 from vestige.progress import Progress, Silence
+from vestige.records import Records
 from vestige.shadow import Demand, ShadowPool, gather, look
 from vestige.signals.base import Signals
 from vestige.signals.measure import measure
@@ -26,7 +28,7 @@ from vestige.split import Split, draw
 from vestige.store import Store
 from vestige.target import Access, CountingTarget, Recipe
 
-DEFAULT_SHADOWS = {"quick": 8}
+DEFAULT_SHADOWS = {"quick": 10}
 USUAL_SHADOWS = 64
 CALIBRATION_RECORDS = 100
 
@@ -46,11 +48,20 @@ class Audit:
     config: AuditConfig
     store: Store
     attacks: tuple[tuple[str, Attack], ...] = field(init=False)
+    elsewhere: Records | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        shadow = self.config.shadow
+        if shadow.data == "disjoint":
+            home, away = halves(self.inputs, self.config.seed)
+            object.__setattr__(self, "inputs", home)
+            object.__setattr__(self, "elsewhere", away)
+        elif shadow.data != "same":
+            object.__setattr__(self, "elsewhere", other_records(shadow, self.config.data, self.config.seed))
         records = self.inputs.records
-        chosen = resolve(self.config.audit.attacks, task=records.task, access=Access.parse(self.config.audit.access))
-        object.__setattr__(self, "attacks", tuple(chosen))
+        object.__setattr__(
+            self, "attacks", tuple(resolve(self.config.audit.attacks, task=records.task, access=self.access))
+        )
         if self.shadows and self.inputs.recipe is None:
             raise UsageError(
                 "Shadow models need a recipe: how models like the target are trained.",
@@ -66,6 +77,12 @@ class Audit:
         return cls(inputs=from_config(config, fetching=fetching), config=config, store=store)
 
     @property
+    def access(self) -> Access:
+        """What the adversary sees: as configured, and no more than the target shows."""
+        asked = Access.parse(self.config.audit.access)
+        return asked if self.inputs.target is None else min(asked, self.inputs.target.access)
+
+    @property
     def shadows(self) -> int:
         """How many shadow models: as asked, or what the attacks need."""
         asked = self.config.shadow.count
@@ -79,10 +96,11 @@ class Audit:
     def split(self) -> Split:
         """Draw who trains on what."""
         config, records, members = self.config, self.inputs.records, self.inputs.members
-        if config.audit.targets > 1 + self.shadows:
+        shadows = 0 if self.elsewhere is not None else self.shadows
+        if config.audit.targets > 1 + shadows:
             raise UsageError(
-                f"[audit] targets = {config.audit.targets} needs at least {config.audit.targets - 1} shadow models, "
-                f"and there are {self.shadows}."
+                f"[audit] targets = {config.audit.targets} needs at least {config.audit.targets - 1} shadow models "
+                f"of the audited records, and there are {shadows}."
             )
         population = config.data.population if members is None else _population_share(members, config.data.population)
         fraction = config.shadow.fraction
@@ -90,7 +108,7 @@ class Audit:
             fraction = 0.5 if members is None else _member_share(members, population)
         return draw(
             len(records),
-            shadows=self.shadows,
+            shadows=shadows,
             seed=config.seed,
             fraction=fraction,
             design=config.shadow.design,
@@ -101,13 +119,18 @@ class Audit:
 
     def demand(self, split: Split) -> Demand:
         """Say which signals are wanted on which records."""
-        wanted = dict.fromkeys(key for _, attack in self.attacks for key in attack.needs.signals)
         return Demand(
-            keys=tuple(wanted),
+            keys=self._keys(),
             rows=np.concatenate([split.audited, split.population]),
             queries=tuple(self.config.audit.queries),
             seed=self.config.seed,
+            label_only=self.access == Access.LABEL,
         )
+
+    def _keys(self) -> tuple[str, ...]:
+        task = self.inputs.records.task
+        able = [attack for _, attack in self.attacks if not unfit(attack, task=task, access=self.access)]
+        return tuple(dict.fromkeys(key for attack in able for key in attack.needs.signals))
 
     def plan(self) -> Plan:
         """Say what a run would train, query, take and keep; trains a few models a little to find out."""
@@ -139,14 +162,44 @@ class Audit:
         outcome = Outcome(audit=self, split=split, demand=demand, started=started)
         try:
             outcome.given, outcome.target_seconds = self._ask_target(demand, progress)
-            outcome.pool = self._gather(split, demand, outcome.given, progress)
+            if outcome.given is None and self._mixed:
+                outcome.given = self._train_target(split, demand, progress)
+            outcome.pool = self._gather(split, self._shadow_recipe(), demand, outcome.given, progress)
+            if self.elsewhere is not None:
+                outcome.elsewhere = self._gather_elsewhere(self.elsewhere, progress)
             self._attack(outcome, progress)
         except KeyboardInterrupt:
             outcome.interrupted = True
         return write_log(outcome)
 
+    @property
+    def _mixed(self) -> bool:
+        """Whether shadow models follow another recipe than a target that is trained here."""
+        return self.config.shadow.architecture != "same" or self.elsewhere is not None
+
     def _recipe(self) -> Recipe:
         return self.inputs.recipe or _NoRecipe()  # type: ignore[return-value]
+
+    def _shadow_recipe(self) -> Recipe:
+        return shadow_recipe(self.config.shadow, self.inputs.recipe) or _NoRecipe()  # type: ignore[return-value]
+
+    def _train_target(self, split: Split, demand: Demand, progress: Progress) -> dict[str, Signals]:
+        alone = Split(split.masks[:1], split.blocks[:1], split.audited, split.population, split.seed, split.design)
+        table = self._gather(alone, self._recipe(), demand, None, progress).signals
+        return {key: table.model(key, 0) for key in table.keys()}
+
+    def _gather_elsewhere(self, records: Records, progress: Progress) -> Elsewhere:
+        return gather_elsewhere(
+            records,
+            self._shadow_recipe(),
+            self.config.shadow,
+            count=self.shadows,
+            keys=self._keys(),
+            store=self.store,
+            seed=self.config.seed,
+            access=self.access,
+            progress=progress,
+        )
 
     def _ask_target(self, demand: Demand, progress: Progress) -> tuple[dict[str, Signals] | None, float]:
         target = self.inputs.target
@@ -155,22 +208,19 @@ class Audit:
         start = time.perf_counter()
         progress.begin("target", len(demand.rows))
         counting = CountingTarget(target)
-        access = Access.parse(self.config.audit.access)
         keys = [key for names in demand.sets(self.inputs.records.task) for key in names]
-        if access == Access.LABEL or target.access == Access.LABEL:
-            keys = [key for key in demand.keys if key == "correct"] or ["correct"]
         values = measure(counting, self.inputs.records, demand.rows, keys, queries=demand.queries, seed=demand.seed)
         progress.advance("target", len(demand.rows))
         progress.end("target")
         return values, time.perf_counter() - start
 
     def _gather(
-        self, split: Split, demand: Demand, given: dict[str, Signals] | None, progress: Progress
+        self, split: Split, recipe: Recipe, demand: Demand, given: dict[str, Signals] | None, progress: Progress
     ) -> ShadowPool:
         shadow = self.config.shadow
         return gather(
             split,
-            self._recipe(),
+            recipe,
             self.inputs.records,
             demand,
             self.store,
@@ -187,7 +237,7 @@ class Audit:
             records=self.inputs.records,
             split=outcome.split,
             table=outcome.pool.signals,
-            access=Access.parse(self.config.audit.access),
+            access=self.access,
             seed=self.config.seed,
         )
         outcome.field = field_
@@ -200,16 +250,24 @@ class Audit:
             )
         progress.begin("attacks", len(self.attacks))
         for label, attack in self.attacks:
-            outcome.scores[label] = self._attempt(label, field_, attack, models, reported)
+            outcome.scores[label] = self._attempt(label, outcome, attack, models, reported)
             progress.advance("attacks", note=label)
         progress.end("attacks", note=f"{len(self.attacks)} attacks")
 
-    def _attempt(self, label: str, field_: Field, attack: Attack, models: Sequence[int], reported: int) -> Scores | AttackResult:
-        name, params = name_of(label), params_of(attack)
-        reason = lacking(field_, attack, len(self.inputs.records.classes))
+    def _attempt(
+        self, label: str, outcome: Outcome, attack: Attack, models: Sequence[int], reported: int
+    ) -> Scores | AttackResult:
+        name, params, field_, away = name_of(label), params_of(attack), outcome.field, outcome.elsewhere
+        assert field_ is not None
+        if away is None:
+            reason = lacking(field_, attack)
+        else:
+            reason = unlike(attack, self.inputs.records, away.field.records) or lacking(away.field, attack)
         if reason:
             return AttackResult(name=name, params=params, status="skipped", reason=reason, paper=attack.paper)
         try:
+            if away is not None and attack.needs.side != "none":
+                return carry_over(field_, away.field, attack)
             return run(field_, attack, list(models), reported=reported)
         except KeyboardInterrupt:
             raise
@@ -223,15 +281,6 @@ class Audit:
 def name_of(label: str) -> str:
     """Return the registered name in a label such as ``lira[pooled]``."""
     return label.partition("[")[0]
-
-
-def params_of(attack: Attack) -> dict[str, object]:
-    """Return an attack's parameters, as the log keeps them."""
-    import dataclasses
-
-    if not dataclasses.is_dataclass(attack):
-        return {}
-    return {f.name: getattr(attack, f.name) for f in dataclasses.fields(attack) if f.init}
 
 
 def _population_share(members: np.ndarray[tuple[int], np.dtype[np.bool_]], asked: float) -> float:

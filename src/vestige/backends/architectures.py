@@ -45,8 +45,8 @@ def size(shape: Shape) -> int:
 
 
 def groups_of(channels: int) -> int:
-    """Return the number of groups for group normalisation: the largest divisor of the channels up to 8."""
-    return max(g for g in range(1, 9) if channels % g == 0)
+    """Return the number of groups for group normalisation: up to 8, of at least 4 channels (one alone would become zero)."""
+    return max(g for g in range(1, 9) if channels % g == 0 and (channels >= 4 * g or g == 1))
 
 
 def _norm(kind: str, channels: int, *, images: bool) -> list[nn.Module]:

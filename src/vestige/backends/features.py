@@ -48,7 +48,11 @@ class Features:
 
 
 def fit_features(
-    x: Any, normalize: Normalize, *, image: Literal["none", "add_channel", "channels_last"] = "none", integers: bool = False
+    x: Any,
+    normalize: Normalize,
+    *,
+    image: Literal["none", "add_channel", "channels_last"] = "none",
+    integers: bool = False,
 ) -> Features:
     """Fit categories and scales on every record of the pool.
 
@@ -63,7 +67,8 @@ def fit_features(
     array = plain(x)
     if not np.isfinite(array).all():
         raise DataError(
-            "Expected every feature to be a finite number, got NaN or infinity.", hint="Fill or drop missing values first."
+            "Expected every feature to be a finite number, got NaN or infinity.",
+            hint="Fill or drop missing values first.",
         )
     if normalize == "auto":
         largest = float(np.abs(array).max(initial=0.0))

@@ -117,7 +117,14 @@ class TorchRecipe:
         """Return the target whose `TorchTarget.state` this is; ``records`` are those it was trained from."""
         import torch
 
-        return self._setup(records).target({k: torch.from_numpy(np.array(v)) for k, v in state.items()})
+        target = self._setup(records).target({k: torch.from_numpy(np.array(v)) for k, v in state.items()})
+        try:
+            target.module  # noqa: B018  loading it checks every name and shape
+        except RuntimeError as error:
+            raise ModelError(
+                "The stored model does not fit this recipe.", hint="Was the recipe changed since?"
+            ) from error
+        return target
 
     def chunk_size(self, records: Records) -> int:
         """Return how many models one call of ``fit_many`` trains best."""
@@ -136,4 +143,6 @@ def _check_rows(rows: Sequence[IntArray], total: int) -> None:
         if len(own) == 0:
             raise UsageError(f"Expected rows to train on, but model {k} has none.")
         if own.min() < 0 or own.max() >= total:
-            raise UsageError(f"Expected row numbers from 0 to {total - 1}, but model {k} has {own.min()} to {own.max()}.")
+            raise UsageError(
+                f"Expected row numbers from 0 to {total - 1}, but model {k} has {own.min()} to {own.max()}."
+            )

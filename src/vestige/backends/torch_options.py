@@ -31,9 +31,10 @@ def check_options(recipe: TorchRecipe) -> None:
         if ":" not in model and model not in MODELS:
             raise ConfigError(
                 f"There is no torch model called '{model}'.",
-                hint=did_you_mean(model, list(MODELS)) or f"There are: {', '.join(MODELS)}, or 'package.module:factory'.",
+                hint=did_you_mean(model, list(MODELS))
+                or f"There are: {', '.join(MODELS)}, or 'package.module:factory'.",
             )
-    elif not callable(model) or hasattr(model, "state_dict") and not inspect.isclass(model):
+    elif not callable(model) or (hasattr(model, "state_dict") and not inspect.isclass(model)):
         raise ConfigError(
             f"Expected model to be a name or a factory that returns a new module, got {type(model).__name__}.",
             hint="Pass the class or a function, not a module that exists already: every shadow model needs its own.",
@@ -84,7 +85,12 @@ def _number(
     name: str, value: Any, *, above: float | None = None, least: float | None = None, below: float | None = None
 ) -> None:
     good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if good and (above is None or value > above) and (least is None or value >= least) and (below is None or value < below):
+    if (
+        good
+        and (above is None or value > above)
+        and (least is None or value >= least)
+        and (below is None or value < below)
+    ):
         return
     limits = [f"above {above:g}"] if above is not None else [f"at least {least:g}"] if least is not None else []
     limits += [f"below {below:g}"] if below is not None else []
@@ -96,7 +102,9 @@ def resolve(reference: str) -> Callable[..., Any]:
     try:
         factory: Callable[..., Any] = load(reference)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"Could not import the model '{reference}': {error}.", hint="Is its folder on PYTHONPATH?") from error
+        raise ConfigError(
+            f"Could not import the model '{reference}': {error}.", hint="Is its folder on PYTHONPATH?"
+        ) from error
     return factory
 
 
@@ -116,6 +124,12 @@ def callable_text(option: str, function: Callable[..., Any]) -> str:
         raise ConfigError(
             f"The function given as {option} has no source that can be recorded, so stored models could not be told apart.",
             hint="Define it in a module and give its name, 'package.module:function'.",
+        )
+    code = getattr(named, "__code__", None)
+    if "<lambda>" in place and code is not None:
+        # Several functions can share a line of source.
+        source += (
+            code.co_code.hex() + repr([c for c in code.co_consts if not hasattr(c, "co_code")]) + repr(code.co_names)
         )
     held = hashlib.blake2b((source + _held(function)).encode(), digest_size=12).hexdigest()
     return f"{place}#{held}"

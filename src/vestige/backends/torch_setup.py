@@ -121,7 +121,9 @@ def _loss(recipe: TorchRecipe, records: Records) -> Loss:
         return OwnLoss(recipe.loss)
     if records.task == "regression":
         if recipe.loss == "cross_entropy":
-            raise ConfigError("Cross-entropy needs classes, but these records have numbers as labels.", hint="Set loss = 'mse'.")
+            raise ConfigError(
+                "Cross-entropy needs classes, but these records have numbers as labels.", hint="Set loss = 'mse'."
+            )
         return SquaredError()
     return SquaredError() if recipe.loss == "mse" else CrossEntropy()
 
@@ -132,7 +134,9 @@ def _augment(recipe: TorchRecipe, x: torch.Tensor) -> Callable[[torch.Tensor, to
     if recipe.augment == "none":
         return None
     if x.dim() < 3:
-        raise ConfigError(f"The augmentation '{recipe.augment}' needs images, but each record has shape {tuple(x.shape[1:])}.")
+        raise ConfigError(
+            f"The augmentation '{recipe.augment}' needs images, but each record has shape {tuple(x.shape[1:])}."
+        )
     return AUGMENTATIONS[recipe.augment]
 
 
@@ -183,9 +187,13 @@ def _builder(recipe: TorchRecipe, shape: tuple[int, ...], outputs: int) -> Calla
         parameters = inspect.signature(factory).parameters.values()
     except ValueError:
         parameters = {}.values()
-    needed = sum(1 for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+    needed = sum(
+        1 for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    )
     if needed not in (0, 2):
-        raise ConfigError(f"Expected a model factory that takes nothing or (input_shape, classes), got one with {needed} arguments.")
+        raise ConfigError(
+            f"Expected a model factory that takes nothing or (input_shape, classes), got one with {needed} arguments."
+        )
 
     def build() -> nn.Module:
         module = factory(shape, outputs) if needed == 2 else factory()
@@ -211,7 +219,9 @@ def _trial(module: nn.Module, x: torch.Tensor, records: Records, outputs: int) -
     allowed = {outputs, 1} if outputs <= 2 else {outputs}
     if len(answer) != len(x) or width not in allowed:
         what = f"{outputs} classes" if records.task == "classification" else "one number each"
-        return ModelError(f"Expected answers for {len(x)} records and {what}, got an output of shape {tuple(answer.shape)}.")
+        return ModelError(
+            f"Expected answers for {len(x)} records and {what}, got an output of shape {tuple(answer.shape)}."
+        )
     if len(records.classes) and int(np.asarray(records.y).max(initial=0)) >= len(records.classes):
         raise DataError("Expected labels below the number of classes.")
     return None

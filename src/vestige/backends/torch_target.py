@@ -100,7 +100,11 @@ class TorchTarget:
         answers: Logits = np.concatenate(parts) if parts else np.zeros((0, max(self.classes or 1, 1)), np.float32)
         if self.classes == 0:
             return Outputs("values", answers.reshape(-1))
-        return Outputs("labels", answers.argmax(1).astype(np.int64)) if want <= Access.LABEL else Outputs("logits", answers)
+        return (
+            Outputs("labels", answers.argmax(1).astype(np.int64))
+            if want <= Access.LABEL
+            else Outputs("logits", answers)
+        )
 
     def prepared(self, x: Any) -> torch.Tensor:
         """Return raw records as the tensor that the module reads."""
@@ -139,7 +143,7 @@ class TorchTarget:
         array: Logits = answer.detach().to("cpu").float().numpy()
         if array.ndim == 1:
             array = array[:, None]
-        wanted = self.classes if self.classes else 1 if self.classes == 0 else None
+        wanted = self.classes or (1 if self.classes == 0 else None)
         binary = array.ndim == 2 and array.shape[1] == 1 and self.classes in (None, 2)
         if array.ndim != 2 or len(array) != records or not (binary or wanted in (None, array.shape[1])):
             expected = f"{records} rows and {wanted} columns" if wanted else f"{records} rows, one column per class"

@@ -16,6 +16,7 @@ SOME_TWINS = 0.005
 NEAR = 0.02
 SAMPLE = 2_000
 DIRECTIONS = 64
+COLUMNS = 2_000
 
 
 def few_nonmembers(nonmembers: int, fprs: Sequence[float]) -> Check | None:
@@ -81,7 +82,9 @@ def near_duplicates(features: NDArray[np.float32], member: NDArray[np.bool_], *,
     if min(len(rows) for rows in sides) < 2:
         return 0.0
     rows = np.concatenate(sides)
-    values = features[rows].astype(np.float32)
+    width = features.shape[1]
+    columns = np.arange(width) if width <= COLUMNS else np.sort(generator.choice(width, COLUMNS, replace=False))
+    values = features[rows[:, None], columns].astype(np.float32)
     values = np.nan_to_num((values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-9))
     if values.shape[1] > DIRECTIONS:
         ways = generator.standard_normal((values.shape[1], DIRECTIONS)).astype(np.float32) / np.sqrt(DIRECTIONS)
@@ -92,4 +95,8 @@ def near_duplicates(features: NDArray[np.float32], member: NDArray[np.bool_], *,
     # The expanded square loses digits just where two records are close, so the winners are measured again.
     distance = np.linalg.norm(inside - outside[nearest], axis=1)
     usual = float(np.median(distance))
-    return float(np.mean((distance > 1e-6 * usual) & (distance < NEAR * usual))) if usual > 0 else 0.0
+    if usual == 0:
+        return 0.0
+    found = float(np.mean((distance > 1e-6 * usual) & (distance < NEAR * usual)))
+    # Of the non-members only a sample was looked at, so only that share of the twins could be found.
+    return min(1.0, found * int((~member).sum()) / len(outside))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vestige.log import AuditLog
 from vestige.report.html import LEVELS, at, environment, states
-from vestige.report.verdict import ranked, rates, verdict
+from vestige.report.verdict import ranked, resolved_rates, verdict
 from vestige.report.wording import confidence, number, rate, share
 
 SHOWN = 5
@@ -14,7 +14,7 @@ TONES = {"high": "#c8372d", "moderate": "#a86c00", "low": "#23845a", "unknown": 
 
 def render(log: AuditLog) -> str:
     """Return the log as an HTML fragment with its styles inline."""
-    said, best, asked = verdict(log), ranked(log), rates(log)
+    said, best, asked = verdict(log), ranked(log), resolved_rates(log)
     page = (
         environment()
         .get_template("card.html")

@@ -21,6 +21,9 @@ from vestige.report.wording import number, rate, share
 SERIES = 5
 """Distinct colours and dash patterns in the style sheet."""
 
+TALL = 0.3
+"""Share in one bin from which a histogram's heights are drawn by their square roots."""
+
 ROW = 21
 """Height of one row of a chart that compares rows."""
 
@@ -52,7 +55,7 @@ def roc(log: AuditLog, results: Sequence[AttackResult]) -> Markup:
     """Draw ROC curves with both axes logarithmic, so that the few confident accusations take up room."""
     plot = Plot(name="roc", width=480, height=452)
     low = min(0.01, max(1e-6, _floor125(1 / max(log.population.nonmembers, 1))))
-    x = Axis(low=low, high=1, start=52, end=470, log=True)
+    x = Axis(low=low, high=1, start=52, end=460, log=True)
     y = Axis(low=low, high=1, start=410, end=30, log=True)
     plot.x_axis(
         x, y.start, y.end, [(t, rate(t)) for t in x.ticks()], "False-positive rate: non-members wrongly accused"
@@ -61,7 +64,7 @@ def roc(log: AuditLog, results: Sequence[AttackResult]) -> Markup:
     plot.line([(x.start, y.start), (x.end, y.end)], "chance")
     plot.text(x.end - 70, y(math.exp(math.log(low) * 70 / (x.end - x.start))) + 26, "chance", "note", "start")
     for point in results[0].tpr if results else []:
-        if point.fpr >= low:
+        if point.fpr > 1.001 * low:
             plot.line([(x(point.fpr), y.start), (x(point.fpr), y.end)], "asked")
     for k, result in reversed(list(enumerate(results))):
         curve = result.roc
@@ -98,15 +101,28 @@ def histogram(result: AttackResult, index: int) -> Markup:
     assert data is not None
     top = max([*data.members, *data.nonmembers, 1e-9])
     x = Axis(low=data.edges[0], high=max(data.edges[-1], data.edges[0] + 1e-9), start=46, end=450)
-    y = Axis(low=0, high=top * 1.06, start=222, end=52)
-    plot.x_axis(x, y.start, y.end, [(t, f"{t:g}") for t in x.ticks(6)], "Score: further right, more likely a member")
-    plot.y_axis(y, x.start, x.end, [(t, rate(round(t, 6))) for t in y.ticks(3)])
+    # One tall bin would flatten the tails, where membership shows: then heights go by their square root, and the chart says so.
+    rooted = top > TALL
+    heights = Axis(low=0, high=math.sqrt(top * 1.06) if rooted else top * 1.06, start=222, end=52)
+
+    def y(value: float) -> float:
+        return heights(math.sqrt(value) if rooted else value)
+
+    ticks = [t for t in (0, 0.01, 0.1, 0.25, 0.5, 0.75, 1) if t <= top] if rooted else heights.ticks(3)
+    plot.x_axis(
+        x, heights.start, heights.end, [(t, f"{t:g}") for t in x.ticks(6)], "Score: further right, more likely a member"
+    )
+    for tick in ticks:
+        plot.line([(x.start, y(tick)), (x.end, y(tick))], "grid")
+        plot.text(x.start - 7, y(tick) + 4, rate(round(tick, 6)), "tick", "end")
+    if rooted:
+        plot.text(x.end, 39, "square-root heights", "tick", "end")
     outlines = []
     for values in (data.members, data.nonmembers):
-        steps = [(x(data.edges[0]), y.start)]
+        steps = [(x(data.edges[0]), heights.start)]
         for left, right, value in zip(data.edges, data.edges[1:], values, strict=False):
             steps += [(x(left), y(value)), (x(right), y(value))]
-        outlines.append([*steps, (x(data.edges[-1]), y.start)])
+        outlines.append([*steps, (x(data.edges[-1]), heights.start)])
     plot.area(outlines[0], "fill member")
     plot.line(outlines[0], "outline member")
     plot.line(outlines[1], "outline nonmember")
@@ -148,7 +164,8 @@ def forest(name: str, rows: Sequence[tuple[str, Figure]], *, log: bool, chance: 
             continue
         if figure.low is not None and figure.high is not None:
             plot.line([(x(figure.low), y), (x(figure.high), y)], "whisker s0")
-        plot.dot(x(figure.value), y, "dot s0", 3.6, f"{label}: {share(figure) + ' %' if log else number(figure)}")
+        style = "hollow s0" if figure.value < x.low else "dot s0"
+        plot.dot(x(figure.value), y, style, 3.6, f"{label}: {share(figure) + ' %' if log else number(figure)}")
     return plot.svg(title, f"{len(rows)} rows with intervals; chance is at {rate(chance) if log else f'{chance:g}'}.")
 
 

@@ -15,7 +15,7 @@ from vestige.log import AttackResult, AuditLog, Figure, Operational
 from vestige.report import charts, risk_charts, threat, wording
 from vestige.report.glossary import DEFINITIONS, TERMS
 from vestige.report.svg import shortened
-from vestige.report.verdict import asked_at, finished, headline_fpr, ranked, rates, verdict
+from vestige.report.verdict import asked_at, finished, headline_fpr, ranked, rates, resolved_rates, verdict, withheld
 
 LEVELS = {
     "high": "High leakage",
@@ -46,7 +46,8 @@ def notes(log: AuditLog) -> dict[str, int]:
     """Return a footnote number for each reason why a figure was withheld."""
     reasons: dict[str, int] = {}
     for result in ranked(log):
-        for figure in (result.auc, *result.tpr, result.balanced_accuracy):
+        points = [at(result, fpr) for fpr in resolved_rates(log)]
+        for figure in (result.auc, *points, result.balanced_accuracy):
             if figure.value is None and figure.reason:
                 reasons.setdefault(figure.reason, len(reasons) + 1)
     return reasons
@@ -143,8 +144,8 @@ def tiles(log: AuditLog, best: AttackResult) -> list[tuple[str, str, list[str]]]
     train, test = log.target.train_accuracy, log.target.test_accuracy
     if train is not None and test is not None:
         lines = [
-            f"{wording.percent(train, table=True)} on training records",
-            f"{wording.percent(test, table=True)} on others",
+            f"{wording.percent(train, table=True)} where trained",
+            f"{wording.percent(test, table=True)} elsewhere",
         ]
         made.append(("Accuracy gap of the target", f"{100 * (train - test):.1f} points", lines))
     return made
@@ -200,7 +201,9 @@ def cost(log: AuditLog) -> list[tuple[str, str]]:
     """Return what the audit used."""
     used = log.cost
     facts = [("Time", wording.duration(used.seconds.total))]
-    facts.append(("Trainings", f"{log.shadow.trained:,} trained, {log.shadow.reused:,} from the store"))
+    facts.append(
+        ("Trainings", f"{wording.count(log.shadow.trained, 'model')} trained, {log.shadow.reused:,} from the store")
+    )
     facts.append(("Queries", f"{used.target_queries:,} to the target"))
     if used.peak_rss_mb:
         facts.append(("Memory", f"{wording.size(used.peak_rss_mb)} at most"))
@@ -254,7 +257,8 @@ def render(log: AuditLog) -> str:
             contents=contents(log),
             curves=curves,
             charts=drawn(log, curves),
-            rates=rates(log),
+            rates=resolved_rates(log),
+            withheld=withheld(log),
             notes=notes(log),
             table=[*best, *(r for r in log.attacks if r.status != "ok")],
             tried=len(finished(log)),

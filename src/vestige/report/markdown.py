@@ -6,7 +6,7 @@ import re
 
 from vestige.log import AttackResult, AuditLog, Figure
 from vestige.report.threat import knowledge, untested
-from vestige.report.verdict import asked_at, ranked, rates, verdict
+from vestige.report.verdict import asked_at, ranked, resolved_rates, verdict, withheld
 from vestige.report.wording import confidence, count, duration, model_kind, number, rate, sentence, share
 
 MARKS = {
@@ -34,14 +34,15 @@ def _row(result: AttackResult, asked: list[float]) -> str:
 
 
 def _table(log: AuditLog) -> list[str]:
-    rows, asked = ranked(log), rates(log)
+    rows, asked = ranked(log), resolved_rates(log)
     if not rows:
         return []
     heads = ["Attack", "AUC", *(f"TPR at {rate(fpr)} FPR, %" for fpr in asked), "Balanced accuracy, %"]
     lines = ["| " + " | ".join(heads) + " |", "|:--|" + "--:|" * (len(heads) - 1)]
     lines += [_row(result, asked) for result in rows[:SHOWN]]
     tail = f" {count(len(rows) - SHOWN, 'weaker attack')} left out." if len(rows) > SHOWN else ""
-    return [*lines, "", f"Brackets hold {rate(confidence(log))} intervals.{tail}", ""]
+    gone = [plain(f"The TPR at {rate(fpr)} FPR is withheld: {sentence(reason)}") for fpr, reason in withheld(log)]
+    return [*lines, "", f"Brackets hold {rate(confidence(log))} intervals.{tail}", *gone, ""]
 
 
 def _doubts(log: AuditLog) -> list[str]:
@@ -75,7 +76,7 @@ def render(log: AuditLog) -> str:
         plain(people.source or "data"),
         f"{count(people.members, 'member')}, {count(people.nonmembers, 'non-member')}",
         f"{plain(model_kind(log.target.kind))} model",
-        f"{count(shadow.count, 'shadow model')} ({shadow.trained} trained, {shadow.reused} from the store)",
+        f"{count(shadow.count, 'shadow model')} ({shadow.trained:,} models trained, {shadow.reused:,} from the store)",
         duration(log.cost.seconds.total),
     ]
     lines += ["<details><summary>What was assumed, and what was not tested</summary>", ""]

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vestige.log import AttackResult, AuditLog, Figure
-from vestige.report.verdict import asked_at, headline_fpr, practical, ranked, rates, verdict
+from vestige.report.verdict import asked_at, headline_fpr, practical, ranked, resolved_rates, verdict, withheld
 from vestige.report.wording import count, duration, listed, model_kind, number, percent, rate, sentence, share, size
 
 COLOURS = {
@@ -75,12 +75,11 @@ def _columns(log: AuditLog, rows: Sequence[AttackResult], noted: _Notes) -> list
         _Column(head="attack", name="attack", cells=[r.title for r in rows], spare=0),
         _Column(head="AUC", name="AUC", cells=[noted(number(r.auc), r.auc) for r in rows], spare=1),
     ]
-    for fpr in rates(log):
+    for fpr in resolved_rates(log):
         points = [asked_at(r, fpr) or Figure() for r in rows]
-        if any(point.value is not None for point in points):
-            cells = [noted(share(point), point) for point in points]
-            head, name = f"TPR %\nat {rate(fpr)} FPR", f"TPR at {rate(fpr)} FPR"
-            columns.append(_Column(head=head, name=name, cells=cells, spare=0 if fpr == main else 2))
+        cells = [noted(share(point), point) for point in points]
+        head, name = f"TPR %\nat {rate(fpr)} FPR", f"TPR at {rate(fpr)} FPR"
+        columns.append(_Column(head=head, name=name, cells=cells, spare=0 if fpr == main else 2))
     balanced = [noted(share(r.balanced_accuracy), r.balanced_accuracy) for r in rows]
     columns.append(_Column(head="balanced\naccuracy %", name="balanced accuracy", cells=balanced, spare=5))
     aim = main if main is not None else next((r.operational.fpr_asked for r in rows if r.operational), None)
@@ -139,18 +138,6 @@ class _Page:
         self.console.print(table, highlight=False)
 
 
-def _withheld(log: AuditLog) -> list[str]:
-    """Return a line for each rate at which no attack has a figure."""
-    lines = []
-    for fpr in rates(log):
-        points = [point for point in (asked_at(r, fpr) for r in ranked(log)) if point is not None]
-        if points and all(point.value is None for point in points):
-            lines.append(
-                f"TPR at {rate(fpr)} FPR is withheld: {sentence(points[0].reason or 'no reason was recorded')}"
-            )
-    return lines
-
-
 def _remarks(log: AuditLog) -> list[tuple[str, str, str]]:
     """Return (sign, words, colour) for attacks that did not run, checks and gate rules."""
     lines = [
@@ -171,9 +158,9 @@ def _remarks(log: AuditLog) -> list[tuple[str, str, str]]:
 
 def _cost(log: AuditLog) -> str:
     shadow = log.shadow
-    parts = [f"{count(shadow.count, 'shadow model')}: {shadow.trained:,} trained, {shadow.reused:,} from the store"]
-    if not shadow.count:
-        parts = ["no shadow models"]
+    parts = [count(shadow.count, "shadow model") if shadow.count else "no shadow models"]
+    if shadow.trained or shadow.reused:
+        parts.append(f"{count(shadow.trained, 'model')} trained, {shadow.reused:,} from the store")
     parts += [duration(log.cost.seconds.total), count(log.cost.target_queries, "query", "queries")]
     if log.cost.peak_rss_mb:
         parts.append(f"{size(log.cost.peak_rss_mb)} memory")
@@ -195,8 +182,10 @@ def print_summary(log: AuditLog, console: Console) -> None:
     if rows:
         kept, lost = _fitting(_columns(log, rows, noted), console.width)
         page.table(kept)
-        for line in [*(f"({k}) {sentence(reason)}" for reason, k in noted.reasons.items()), *_withheld(log)]:
-            page.show(line, "dim", hang=4)
+        for reason, k in noted.reasons.items():
+            page.show(f"({k}) {sentence(reason)}", "dim", hang=4)
+        for fpr, reason in withheld(log):
+            page.show(f"The TPR at {rate(fpr)} FPR is withheld: {sentence(reason)}", "dim", hang=4)
         if lost:
             page.show(f"Too narrow to show: {listed(lost)}.", "dim")
         page.show()

@@ -93,6 +93,18 @@ def rates(log: AuditLog) -> list[float]:
     return sorted({point.fpr for result in log.attacks for point in result.tpr})
 
 
+def resolved_rates(log: AuditLog) -> list[float]:
+    """Return the rates at which at least one finished attack has a figure."""
+    return [fpr for fpr in rates(log) if any(point_at(result, fpr) for result in finished(log))]
+
+
+def withheld(log: AuditLog) -> list[tuple[float, str]]:
+    """Return the other rates that a finished attack was asked for, each with the reason why it has no figure."""
+    asked = {point.fpr: point.reason for result in finished(log) for point in result.tpr if point.value is None}
+    missing = sorted(set(asked) - set(resolved_rates(log)))
+    return [(fpr, asked[fpr] or "no reason was recorded") for fpr in missing]
+
+
 def point_at(result: AttackResult, fpr: float) -> TprPoint | None:
     """Return the attack's figure at this false-positive rate, if it was resolved."""
     point = asked_at(result, fpr)
@@ -109,7 +121,7 @@ def practical(result: AttackResult, fpr: float | None) -> Operational | None:
 
 def headline_fpr(log: AuditLog) -> float | None:
     """Return the false-positive rate that the verdict is about; None when none was resolved."""
-    resolved = sorted({p.fpr for result in finished(log) for p in result.tpr if p.value is not None})
+    resolved = resolved_rates(log)
     expected = [fpr for fpr in resolved if fpr * log.population.nonmembers >= EXPECTED_FALSE_ALARMS - 1e-9]
     return expected[0] if expected else resolved[-1] if resolved else None
 

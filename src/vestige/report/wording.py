@@ -34,7 +34,7 @@ def model_kind(name: str) -> str:
 def _places(share: float, table: bool) -> int:
     """Return how many decimals a percentage gets: two significant digits, and in tables at least one decimal."""
     percentage = abs(100 * share)
-    if percentage == 0:
+    if percentage in (0, 100):
         return 0
     places = max(int(table), min(4, 1 - math.floor(math.log10(percentage))))
     while places < 4 and percentage < 100 and float(f"{percentage:.{places}f}") >= 100:
@@ -78,7 +78,7 @@ def number(figure: Figure, places: int = 3) -> str:
 def duration(seconds: float) -> str:
     """Write seconds for a reader: ``0.24 s``, ``38 s``, ``3 min 12 s``, ``2 h 5 min``."""
     if seconds < 0.095:
-        return f"{1000 * seconds:.0f} ms" if seconds >= 0.0005 else "0 s" if seconds == 0 else "< 1 ms"
+        return f"{1000 * seconds:.0f} ms" if seconds >= 0.001 else "0 s" if seconds == 0 else "< 1 ms"
     if seconds < 9.95:
         return f"{seconds:.2g} s"
     whole = round(seconds)

@@ -66,6 +66,8 @@ class SignalTable:
         column = self._column(key)
         if isinstance(column, np.ndarray):
             return column[:, start:stop]
+        if not column:
+            return np.empty((0, stop - start, 1), np.float32)
         return np.stack([np.asarray(one[start:stop]) for one in column])
 
     def select(self, models: IntArray) -> SignalTable:

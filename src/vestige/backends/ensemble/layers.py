@@ -1,5 +1,6 @@
 """Layers without parameters, of M models at once: forward, and the hand-written backward."""
 
+# ruff: noqa: ARG002  (every layer has the same two methods, whatever it needs of them)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence

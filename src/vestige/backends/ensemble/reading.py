@@ -66,7 +66,9 @@ def read(node: fx.Node, twin: fx.Node, modules: Mapping[str, nn.Module], batch: 
 def _inplace(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     own = node.op == "call_module" and getattr(modules[str(node.target)], "inplace", False)
     named = node.op == "call_method" and str(node.target).endswith("_")
-    return bool(own or named or node.kwargs.get("inplace") or node.target in (operator.iadd, operator.imul, torch.relu_))
+    return bool(
+        own or named or node.kwargs.get("inplace") or node.target in (operator.iadd, operator.imul, torch.relu_)
+    )
 
 
 def _source(node: fx.Node) -> tuple[str, ...]:
@@ -85,7 +87,9 @@ def _reshape(node: fx.Node) -> Part | None:
         size *= n
     for n in shape:
         size //= n
-    return Part("reshape", (before.name,), {"shape": shape[1:]}) if size == 1 and _shape(before)[0] == shape[0] else None
+    return (
+        Part("reshape", (before.name,), {"shape": shape[1:]}) if size == 1 and _shape(before)[0] == shape[0] else None
+    )
 
 
 def _pair(value: Any) -> list[int]:
@@ -102,7 +106,9 @@ def _max_pool(kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool)
     }
 
 
-def _average_pool(kernel: Any, stride: Any, padding: Any, ceil: bool, count: bool, divisor: int | None) -> dict[str, Any]:
+def _average_pool(
+    kernel: Any, stride: Any, padding: Any, ceil: bool, count: bool, divisor: int | None
+) -> dict[str, Any]:
     return {
         "kernel": _pair(kernel),
         "stride": _pair(kernel if stride is None or stride == [] else stride),
@@ -230,7 +236,11 @@ def _function(node: fx.Node, twin: fx.Node) -> Part | None:
         names = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
         given = _arguments(node, names)
         defaults = dict(zip(names, (None, None, 0, False, True, None), strict=True))
-        return None if given is None else Part("average_pool", _source(node), _average_pool(*{**defaults, **given}.values()))
+        return (
+            None
+            if given is None
+            else Part("average_pool", _source(node), _average_pool(*{**defaults, **given}.values()))
+        )
     if target is F.adaptive_avg_pool2d:
         return Part("adaptive_average_pool", _source(node), {"size": list(_shape(node)[-2:])})
     return None

@@ -65,15 +65,13 @@ class Stack:
                     pending[i] = apply(torch.add, pending[i], part) if i in pending else part
 
 
-
-
-
-
 def _bind(node: Node, store: ParameterStore) -> Layer:
     prefix = f"{node.module}." if node.module else ""
     own = node.module is not None
     slots = {n.removeprefix(prefix): s for n, s in store.slots.items() if own and _inside(n, prefix)}
-    buffers = [{n.removeprefix(prefix): b for n, b in one.items() if own and _inside(n, prefix)} for one in store.buffers]
+    buffers = [
+        {n.removeprefix(prefix): b for n, b in one.items() if own and _inside(n, prefix)} for one in store.buffers
+    ]
     return KINDS[node.kind](node.options, slots, buffers)
 
 

@@ -16,7 +16,9 @@ from vestige.backends.ensemble.store import ALIGNMENT, ParameterStore, gather
 from vestige.backends.ensemble.values import channels_last
 
 
-def train(plan: Plan, graph: Graph, modules: Sequence[nn.Module], orders: Sequence[Order]) -> list[dict[str, torch.Tensor]]:
+def train(
+    plan: Plan, graph: Graph, modules: Sequence[nn.Module], orders: Sequence[Order]
+) -> list[dict[str, torch.Tensor]]:
     """Return the trained state of each module; the same bytes however the models are grouped."""
     with torch.no_grad():
         store = gather(modules, plan.device)
@@ -87,6 +89,4 @@ class _Trainer:
         run = Run(True, [self.dropout[m] for m in models])
         outputs = stack.forward(batch, run)
         stack.backward(plan.loss.gradient(outputs, y))
-        slots = stack.store.slots.values()
-        grads = [slot.grads[k] for k in range(len(models)) for slot in slots]
-        self.update.step(models, grads, rate)
+        self.update.step(models, stack.store.gradients(), rate)

@@ -38,6 +38,11 @@ class ParameterStore:
         slots = {name: slot.select(model) for name, slot in self.slots.items()}
         return ParameterStore(slots, self.buffers[model : model + 1], 1)
 
+    def gradients(self) -> list[torch.Tensor]:
+        """Return the gradients of every parameter, model after model."""
+        slots = list(self.slots.values())
+        return [slot.grads[m] for m in range(self.models) for slot in slots]
+
     def state(self, model: int) -> dict[str, torch.Tensor]:
         """Return copies of one model's parameters and buffers."""
         state = {name: slot.values[model].detach().clone() for name, slot in self.slots.items()}

@@ -1,5 +1,6 @@
 """Layers with parameters, of M models at once. Matrix products run model by model, so that stacking never changes a bit."""
 
+# ruff: noqa: ARG002  (every layer has the same two methods, whatever it needs of them)
 from __future__ import annotations
 
 from typing import Any
@@ -8,7 +9,6 @@ import torch
 
 from vestige.backends.ensemble.gemm import pick
 from vestige.backends.ensemble.layers import Layer, Run
-from vestige.backends.ensemble.store import Slot
 from vestige.backends.ensemble.values import Value, apply, each
 
 ops = torch.ops.aten
@@ -17,81 +17,78 @@ ops = torch.ops.aten
 class Linear(Layer):
     """An affine map of the last dimension, with the ReLU that follows it when there is one."""
 
+    def prepare(self) -> None:
+        """Name the weights once, and their transposes."""
+        self.weights = self.slots["weight"].values
+        self.transposed = [w.t() for w in self.weights]
+        bias = self.slots.get("bias")
+        self.biases = bias.values if bias else [None] * len(self.weights)
+        self.relu = bool(self.options["relu"])
+        self.rows = None if bias is None else [room.view(1, -1) for room in bias.room]
+
     def forward(self, inputs: list[Value], run: Run) -> Value:
         """Multiply each model's batch by its own weights."""
-        xs = [x.reshape(-1, x.shape[-1]) for x in each(inputs[0])]
-        weights, biases = self.slots["weight"].values, self._biases()
-        fast = pick(len(xs[0]), *weights[0].t().shape, xs[0].device)
-        relu = bool(self.options["relu"])
-        y: Value
+        xs, leading = _flat(inputs[0])
+        batch, width = xs[0].shape
+        fast = pick(batch, width, len(self.weights[0]), xs[0].device)
         if fast is not None:
-            ending = "relu" if relu else "none"
-            y = [fast(x, w, b, ending, [], "") for x, w, b in zip(xs, weights, biases, strict=True)]
+            ending = "relu" if self.relu else "none"
+            answers = [fast(x, w, b, ending, [], "") for x, w, b in zip(xs, self.weights, self.biases, strict=True)]
+            y: Value = answers
         else:
-            y = xs[0].new_empty(len(xs), len(xs[0]), len(weights[0]))
-            for out, x, w, b in zip(y.unbind(0), xs, weights, biases, strict=True):
+            y = xs[0].new_empty(len(xs), batch, len(self.weights[0]))
+            for out, x, w, b in zip(y.unbind(0), xs, self.transposed, self.biases, strict=True):
                 if b is None:
-                    torch.mm(x, w.t(), out=out)
+                    torch.mm(x, w, out=out)
                 else:
-                    torch.addmm(b, x, w.t(), out=out)
-            if relu:
+                    torch.addmm(b, x, w, out=out)
+            if self.relu:
                 y.relu_()
         if run.train:
-            self.saved = xs, (y if relu else None)
-        return self._shaped(y, inputs[0])
-
-    def _biases(self) -> list[torch.Tensor] | list[None]:
-        slot = self.slots.get("bias")
-        return slot.values if slot else [None] * len(self.slots["weight"].values)
-
-    def _shaped(self, y: Value, like: Value) -> Value:
-        leading = like.shape[1:-1] if isinstance(like, torch.Tensor) else like[0].shape[:-1]
-        if len(leading) == 1:
-            return y
-        if isinstance(y, torch.Tensor):
-            return y.view(len(y), *leading, y.shape[-1])
-        return [one.view(*leading, one.shape[-1]) for one in y]
+            self.saved = xs, y, leading, fast
+        return y if leading is None else [one.view(*leading, one.shape[-1]) for one in each(y)]
 
     def backward(self, grad: Value, needed: list[bool]) -> list[Value | None]:
         """Return the input's gradient; store those of weight and bias."""
-        xs, y = self.saved
-        shape = each(grad)[0].shape[:-1]
-        if isinstance(grad, torch.Tensor):
-            grad = grad.reshape(len(grad), -1, grad.shape[-1])
-        else:
-            grad = [g.reshape(-1, g.shape[-1]) for g in grad]
-        if y is not None:
+        xs, y, leading, fast = self.saved
+        if leading is not None:
+            grad = _flat(grad)[0]
+        if self.relu:
             grad = apply(_relu_backward, grad, y)
         grads = each(grad)
         weight = self.slots["weight"]
-        fast = pick(len(xs[0]), *weight.values[0].t().shape, xs[0].device)
         for m, (g, x) in enumerate(zip(grads, xs, strict=True)):
             if fast is not None:
                 weight.grads[m] = fast(g.t(), x.t(), None, "none", [], "")
             else:
                 weight.grads[m] = torch.mm(g.t(), x, out=weight.room[m])
-        if "bias" in self.slots:
-            self._bias_gradient(self.slots["bias"], grads)
+        if self.rows is not None:
+            self._bias_gradient(grads)
         if not needed[0]:
             return [None]
-        pairs = zip(grads, weight.values, strict=True)
         if fast is not None:
-            back: Value = [fast(g, w.t(), None, "none", [], "") for g, w in pairs]
+            back: Value = [fast(g, w, None, "none", [], "") for g, w in zip(grads, self.transposed, strict=True)]
         else:
-            back = xs[0].new_empty(len(xs), *xs[0].shape)
-            for out, (g, w) in zip(back.unbind(0), pairs, strict=True):
+            together = xs[0].new_empty(len(xs), *xs[0].shape)
+            for out, g, w in zip(together.unbind(0), grads, self.weights, strict=True):
                 torch.mm(g, w, out=out)
-        if len(shape) == 1:
-            return [back]
-        return [[one.view(*shape, one.shape[-1]) for one in each(back)]]
+            back = together
+        return [back if leading is None else [one.view(*leading, one.shape[-1]) for one in each(back)]]
 
-    @staticmethod
-    def _bias_gradient(slot: Slot, grads: list[torch.Tensor]) -> None:
+    def _bias_gradient(self, grads: list[torch.Tensor]) -> None:
         # A product with ones is faster than a sum over the batch, which walks across rows.
-        ones = grads[0].new_ones(1, len(grads[0]))
-        for m, g in enumerate(grads):
-            torch.mm(ones, g, out=slot.room[m].view(1, -1))
+        ones, slot = grads[0].new_ones(1, len(grads[0])), self.slots["bias"]
+        for m, (g, row) in enumerate(zip(grads, self.rows or [], strict=True)):
+            torch.mm(ones, g, out=row)
             slot.grads[m] = slot.room[m]
+
+
+def _flat(value: Value) -> tuple[list[torch.Tensor], torch.Size | None]:
+    """Return one matrix per model, and the leading dimensions when there is more than the batch."""
+    parts = each(value)
+    if parts[0].dim() == 2:
+        return parts, None
+    return [part.reshape(-1, part.shape[-1]) for part in parts], parts[0].shape[:-1]
 
 
 def _relu_backward(grad: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,78 @@
+"""How a command ends: an exit code and, where something went wrong, one line on stderr that says what."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from vestige.errors import ExitCode, VestigeError
+
+INTERRUPTED = "interrupted; what was finished is in the store, and the same command goes on from there."
+
+
+def say(text: str) -> None:
+    """Write one line to stderr, whatever line breaks a library put into its complaint."""
+    sys.stderr.write(f"vestige: {' '.join(text.split())}\n")
+
+
+def exit_code_of(verb: Callable[[], Any]) -> int:
+    """Run a verb and return its exit code: expected failures are said in one sentence, bugs stay tracebacks."""
+    code = int(ExitCode.OK)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            verb()
+    except typer.Exit as ended:
+        code = ended.exit_code
+    except VestigeError as error:
+        say(str(error))
+        code = int(error.exit_code)
+    except KeyboardInterrupt:
+        say(INTERRUPTED)
+        code = int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        _hush()
+    except SystemExit as ended:
+        # Rich leaves this way, with exit code 1, when the reader of a pipe has gone.
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        _hush()
+    except OSError as error:
+        what = f" '{os.fsdecode(error.filename)}'" if isinstance(error.filename, str | bytes) else ""
+        reason = f"Could not read or write{what}: {error.strerror or error}."
+        say(f"{reason} Check the path, its permissions and the free space; what was finished is in the store.")
+        code = int(ExitCode.USAGE)
+    except MemoryError:
+        say("There was not enough memory. Audit fewer records ([data] limit), or use fewer workers; what was finished is in the store.")
+        code = int(ExitCode.INCOMPLETE)
+    return _flushed(code)
+
+
+def _flushed(code: int) -> int:
+    """Write out what stdout still holds; when that fails, say so unless nobody reads any more."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _hush()
+    except OSError as error:
+        say(f"Could not write to stdout: {error.strerror or error}. Use -o FILE, or free some space.")
+        _hush()
+        return code or int(ExitCode.USAGE)
+    return code
+
+
+def _hush() -> None:
+    """Send to nowhere what the interpreter would still try to write at its end."""
+    with suppress(OSError, ValueError, AttributeError), Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _show_warning(message: Any, *_: Any, **__: Any) -> None:
+    say(f"warning: {message}")
