@@ -1,85 +1,92 @@
-"""Pages that cannot drift: written from the registries and the config schema each time the docs are built."""
+"""Pages that cannot drift: written from the registries, the config schema and the command line each time the docs are built."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vestige.config_files import config_schema
+from generated_checks import checks_page
+from generated_commands import commands_page
+from generated_config import config_page
+
+from vestige.attacks import BATTERIES
+from vestige.attacks import facts as attack_facts
 from vestige.listing import facts, registries
 
 HERE = Path(__file__).parent
+SIDES = {"none": "none", "out": "OUT only", "both": "IN and OUT"}
+
+
+def plain(text: str | None) -> str:
+    """Return a docstring as Markdown."""
+    return inspect.cleandoc(text or "").replace("``", "`")
+
+
+def cell(value: Any) -> str:
+    """Return a value as one cell of a Markdown table."""
+    return " ".join(plain(str(value)).split()).replace("|", "\\|")
 
 
 def attacks_page() -> str:
-    lines = ["# Attacks", "", "Larger scores always mean \"more likely a member\". `vestige list attacks` prints the same facts.", ""]
-    for row in facts("attacks"):
-        cls = registries()["attacks"].get(row["name"])
-        lines += [f"## `{row['name']}`", "", (inspect.getdoc(cls) or "").replace("``", "`"), ""]
-        lines += [f"- access: {row.get('access')}", f"- shadow models: {row.get('shadow_models')}"]
-        lines += [f"- at least: {row.get('at_least')}"] if row.get("at_least") else []
-        lines += [f"- paper: {row.get('paper')}", ""]
+    lines = ["# Attacks", "", 'Larger scores always mean "more likely a member". `vestige list attacks` prints the same facts.', ""]
+    lines += ["Parameters are given in a config as `attacks = [{ name = \"lira\", params = { variance = \"pooled\" } }]`, in Python as a",
+              "dict of the same shape. Batteries:", "", "| battery | attacks |", "|---|---|"]
+    lines += [f"| `{name}` | {', '.join(map(_entry, battery))} |" for name, battery in BATTERIES.items()]
+    lines += ["", "A battery leaves out what cannot run on the target at hand; an attack asked for by name is in the log with its reason.", ""]
+    for name in registries()["attacks"].names():
+        about = attack_facts(name)
+        lines += [f"## `{name}`", "", plain(registries()["attacks"].get(name).__doc__), ""]
+        lines += [f"- access: {about.access}", f"- for: {' and '.join(about.tasks)}"]
+        lines += [f"- signals: {', '.join(f'`{key}`' for key in about.signals) or 'none'}"]
+        least = f", at least {about.shadows}" if about.shadows else ""
+        lines += [f"- shadow models: {SIDES[about.side]}{least}"]
+        lines += ["- records held out from every model: needed"] if about.population else []
+        lines += [f"- parameters: {', '.join(f'`{key} = {value!r}`' for key, value in about.params.items())}"] if about.params else []
+        lines += [f"- paper: {about.paper}", ""]
     return "\n".join(lines)
+
+
+def _entry(entry: Any) -> str:
+    if isinstance(entry, str):
+        return f"`{entry}`"
+    params = ", ".join(f"{key}={value}" for key, value in entry["params"].items())
+    return f"`{entry['name']}` ({params})"
 
 
 def datasets_page() -> str:
-    lines = ["# Datasets", "", "Found in `VESTIGE_DATA`, else in the cache, else downloaded and verified.", ""]
-    lines += ["| name | shape | classes | licence as stated | about |", "|---|---|---|---|---|"]
-    for row in facts("datasets"):
-        cells = (row.get(key) for key in ("name", "shape", "classes", "licence", "about"))
-        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+    lines = ["# Datasets", "", "Looked for in the folders of `VESTIGE_DATA`, then in the cache, then downloaded and verified by checksum.",
+             "Vestige ships none of them; each licence is the one that the data's home states.", ""]
+    return "\n".join(lines) + _table("datasets", ("name", "shape", "classes", "licence", "about"))
+
+
+def plugins_page() -> str:
+    lines = ["# Signals, executors and formats", "", "What else a config or a plug-in can name.", ""]
+    parts = (("signals", ("name", "access", "about")), ("executors", ("name", "about")), ("formats", ("name", "about")))
+    return "\n".join(lines) + "\n".join(f"\n## {kind.capitalize()}\n\n{_table(kind, columns)}" for kind, columns in parts)
+
+
+def _table(kind: str, columns: tuple[str, ...]) -> str:
+    lines = ["", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    for row in facts(kind):
+        lines.append("| " + " | ".join(f"`{row['name']}`" if key == "name" else cell(row.get(key)) for key in columns) + " |")
     return "\n".join(lines) + "\n"
 
 
-def config_page() -> str:
-    schema = config_schema()
-    lines = ["# Configuration", "", "TOML, or YAML. Unknown keys are errors. Every key can be changed with `--set section.key=value`,",
-             "or with a variable such as `VESTIGE_AUDIT__TARGETS=8`; a file is overruled by variables, and those by `--set`.", ""]
-    lines += _table("top level", schema, schema)
-    return "\n".join(lines)
-
-
-def _table(title: str, part: dict[str, Any], schema: dict[str, Any]) -> list[str]:
-    lines = [f"## {title}", "", "| key | type | default | meaning |", "|---|---|---|---|"]
-    nested = []
-    for key, value in part.get("properties", {}).items():
-        reference = _reference(value)
-        if reference:
-            nested.append((key, schema["$defs"][reference]))
-        kind = "table" if reference else _kind(value)
-        default = "" if reference else f"`{value['default']}`" if value.get("default") is not None else ""
-        about = (value.get("description") or "").replace("|", "\\|")
-        lines.append(f"| `{key}` | {kind} | {default} | {about} |")
-    lines.append("")
-    for key, inner in nested:
-        lines += _table(f"[{key}]", inner, schema)
-    return lines
-
-
-def _reference(value: dict[str, Any]) -> str | None:
-    options = [value, *value.get("anyOf", []), *value.get("allOf", [])]
-    if "items" in value:
-        options.append(value["items"])
-    if isinstance(value.get("additionalProperties"), dict):
-        options.append(value["additionalProperties"])
-    for option in options:
-        if "$ref" in option:
-            return str(option["$ref"].rsplit("/", 1)[-1])
-    return None
-
-
-def _kind(value: dict[str, Any]) -> str:
-    if "enum" in value:
-        return " or ".join(f"`{one}`" for one in value["enum"])
-    if "anyOf" in value:
-        return " or ".join(dict.fromkeys(_kind(one) for one in value["anyOf"] if one.get("type") != "null"))
-    return str(value.get("type", "any"))
+PAGES: dict[str, Callable[[], str]] = {
+    "attacks": attacks_page,
+    "checks": checks_page,
+    "commands": commands_page,
+    "configuration": config_page,
+    "datasets": datasets_page,
+    "plugins": plugins_page,
+}
 
 
 def write(app: Any) -> None:
-    for name, text in (("attacks", attacks_page()), ("datasets", datasets_page()), ("configuration", config_page())):
-        path = HERE / "reference" / f"{name}.md"
+    for name, page in PAGES.items():
+        path, text = HERE / "reference" / f"{name}.md", page()
         path.parent.mkdir(exist_ok=True)
         if not path.exists() or path.read_text("utf-8") != text:
             path.write_text(text, "utf-8")

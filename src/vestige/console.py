@@ -108,12 +108,12 @@ class BarProgress:
         bars.advance(task, done)
         speed = bars.tasks[task].speed
         rate = f"{speed:.3g}/s" if speed else ""
-        bars.update(task, rate=rate, **({"note": note} if note else {}))
+        bars.update(task, rate=rate, note=note or bars.tasks[task].fields["note"])
 
     def end(self, stage: str, *, note: str = "") -> None:
         """Fill the bar."""
         bars, task = self._open(), self._tasks[stage]
-        bars.update(task, completed=bars.tasks[task].total, **({"note": note} if note else {}))
+        bars.update(task, completed=bars.tasks[task].total, note=note or bars.tasks[task].fields["note"])
         if all(one.finished for one in bars.tasks):
             bars.refresh()
 

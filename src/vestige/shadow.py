@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vestige.errors import ModelError, UsageError
+from vestige.errors import ModelError
 from vestige.executors import EXECUTORS
 from vestige.progress import Progress, Silence
 from vestige.records import Records
@@ -26,6 +26,9 @@ from vestige.target import BatchRecipe, IntArray, Recipe, Target
 
 if TYPE_CHECKING:
     from vestige.target import FloatArray
+
+Lacking = tuple[tuple[str, ...], str]
+"""The names of signals that belong in one artefact, and its store key."""
 
 SIGNALS_VERSION = 1
 STANDARD = ("loss", "log_odds", "hinge", "entropy", "modified_entropy", "max_log_probability", "correct")
@@ -59,7 +62,7 @@ class Job:
     rows: tuple[IntArray, ...]
     seeds: tuple[int, ...]
     models: tuple[str, ...]
-    missing: tuple[tuple[tuple[str, tuple[str, ...]], ...], ...]
+    missing: tuple[tuple[Lacking, ...], ...]
     demand: Demand
     store: str
     keep: bool
@@ -83,7 +86,7 @@ class Work:
 
     models: tuple[str, ...]
     artefacts: tuple[dict[tuple[str, ...], str], ...]
-    missing: dict[int, tuple[tuple[str, tuple[str, ...]], ...]] = field(default_factory=dict)
+    missing: dict[int, tuple[Lacking, ...]] = field(default_factory=dict)
 
     @property
     def reused(self) -> int:
@@ -123,7 +126,7 @@ def look(split: Split, recipe: Recipe, records: Records, demand: Demand, store: 
                     "version": SIGNALS_VERSION,
                 },
             )
-        lacks = tuple((place, names) for names, place in parts.items() if not store.has("signals", place))
+        lacks = tuple((names, place) for names, place in parts.items() if not store.has("signals", place))
         models.append(key)
         artefacts.append(parts)
         if lacks:
@@ -233,19 +236,19 @@ def perform(job: Job) -> Done:
     store = Store(job.store)
     targets: list[Target | None] = [_restored(job, store, key) for key in job.models]
     fresh = [place for place, target in enumerate(targets) if target is None]
-    for place, target in zip(fresh, _fit(job, fresh), strict=True):
-        targets[place] = target
-        if job.keep and hasattr(target, "state"):
-            store.put("models", job.models[place], target.state(), {"seed": job.seeds[place]})
+    for place, fitted in zip(fresh, _fit(job, fresh), strict=True):
+        targets[place] = fitted
+        if job.keep and hasattr(fitted, "state"):
+            store.put("models", job.models[place], fitted.state(), {"seed": job.seeds[place]})
     notes: list[str] = []
     for target, missing in zip(targets, job.missing, strict=True):
         assert target is not None
         notes.extend(getattr(target, "notes", ()))
-        keys = [key for _, names in missing for key in names]
+        keys = [name for names, _ in missing for name in names]
         demand = job.demand
         values = measure(target, job.records, demand.rows, keys, queries=demand.queries, seed=demand.seed)
-        for place, names in missing:
-            store.put("signals", place, {key: values[key] for key in names}, {"names": list(names)})
+        for names, key in missing:
+            store.put("signals", key, {name: values[name] for name in names}, {"names": list(names)})
     return Done(len(fresh), tuple(notes))
 
 
@@ -282,14 +285,6 @@ def _read(
                 if not first or key in columns:
                     columns.setdefault(key, []).append(artefact.arrays[key])
     return columns, False
-
-
-def architecture_of(recipe: Recipe, **changes: Any) -> Recipe:
-    """Return the recipe with some of its options changed."""
-    try:
-        return replace(recipe, **changes)  # type: ignore[type-var]
-    except TypeError as error:
-        raise UsageError(f"The recipe cannot be changed: {error}.") from error
 
 
 def accuracies(table: SignalTable, split: Split, rows: IntArray) -> tuple[FloatArray, FloatArray]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
@@ -31,7 +32,7 @@ ATTACKS = ["loss", "ml_leaks_1", "ml_leaks_2", "lira", "shokri"]
 
 def test_disjoint_data_leaves_only_attacks_that_carry_over(tmp_path, digits):
     run = audit(
-        tmp_path, digits, DecisionTreeClassifier(max_depth=9),
+        tmp_path, digits, RandomForestClassifier(20),
         audit={"attacks": ATTACKS, "fpr": [0.1]}, shadow={"count": 4, "data": "disjoint"},
     )  # fmt: skip
     assert not set(run.inputs.records.ids) & set(run.elsewhere.ids)

@@ -125,17 +125,15 @@ def test_fingerprint_covers_what_changes_a_model_and_nothing_else():
 
 
 def test_fingerprint_refuses_functions_it_cannot_describe():
-    with pytest.raises(ConfigError, match="package.module:function"):
-        TorchRecipe(model=eval("lambda: None")).fingerprint()
-    with pytest.raises(ConfigError, match="stable description"):
+    with pytest.raises(UsageError, match="cannot"):
         TorchRecipe(model=functools.partial(shaped, object())).fingerprint()
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_named_networks_learn(norm):
-    records = blobs()
-    target = TorchRecipe(hidden=(16, 8), norm=norm, epochs=20, lr=0.05).fit(records, np.arange(90), 0)
-    assert (target.query(records.x, Access.LABEL).values == records.y)[90:].mean() > 0.8
+    records = blobs(200)
+    target = TorchRecipe(hidden=(16, 8), norm=norm, epochs=40, lr=0.05).fit(records, np.arange(150), 0)
+    assert (target.query(records.x, Access.LABEL).values == records.y)[150:].mean() > 0.8
 
 
 @pytest.mark.parametrize("model", ["logistic", factory, shaped, f"{__name__}:factory", nn.Identity])

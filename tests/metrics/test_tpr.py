@@ -107,7 +107,9 @@ def test_the_band_holds_the_curve_and_agrees_with_the_points():
     drawn = band(curve, np.array([1e-5, 0.01, 0.1, 1.0]))
     points = tprs_at(curve, [0.01, 0.1])
     for place, point in zip((1, 2), points, strict=True):
-        assert (drawn.tpr[place], drawn.low[place], drawn.high[place]) == pytest.approx((point.value, point.low, point.high))
+        assert (drawn.tpr[place], drawn.low[place], drawn.high[place]) == pytest.approx(
+            (point.value, point.low, point.high)
+        )
     assert drawn.low[0] == 0
     assert (drawn.tpr[-1], drawn.high[-1]) == (1, 1)
     assert (drawn.low <= drawn.tpr).all()

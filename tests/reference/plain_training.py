@@ -1,4 +1,4 @@
-"""The loop everybody writes: one module, torch.optim, one batch after another. Slow, and obviously what training means."""
+"""The loop everybody writes: one module, torch.optim, one batch after another. Slow, and what training means."""
 
 from __future__ import annotations
 

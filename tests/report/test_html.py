@@ -276,7 +276,7 @@ def test_a_tall_bin_does_not_hide_the_tails():
     for bins in (flat, tall):
         chart = str(charts.histogram(AttackResult(name="loss", histogram=bins), 0))
         assert "square-root heights" in chart
-        heights.append(222 - float(re.findall(r'points="46,222 46,([0-9.]+)', chart)[0]))
+        heights.append(222 - float(re.findall(r'fill member" points="46,222 46,([0-9.]+)', chart)[0]))
     assert heights[1] / 170 == pytest.approx((0.01 / (0.99 * 1.06)) ** 0.5, abs=1e-3)
     level = Histogram(edges=[0, 1, 2, 3, 4], members=[0.25] * 4, nonmembers=[0.25] * 4)
     assert "square-root" not in str(charts.histogram(AttackResult(name="loss", histogram=level), 0))

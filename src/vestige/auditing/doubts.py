@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vestige import checks
 from vestige.attacks.base import Attack
@@ -13,13 +14,14 @@ from vestige.duplicates import exact_duplicates
 from vestige.errors import VestigeError
 from vestige.log import AttackResult, Check
 from vestige.shadow import accuracies
-from vestige.target import Access, Target
+from vestige.target import Access, IntArray, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vestige.auditing.results import Outcome
 
+Answers = NDArray[Any]
 ASKED_TWICE = 64
 SMALL_BATCH = 7
 
@@ -74,11 +76,11 @@ def _target(outcome: Outcome) -> Iterator[checks.Check | None]:
         yield checks.outputs_softmaxed(together)
 
 
-def _asked(outcome: Outcome, target: Target) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _asked(outcome: Outcome, target: Target) -> tuple[Answers, Answers, Answers]:
     rows = outcome.split.audited[:: max(1, len(outcome.split.audited) // ASKED_TWICE)][:ASKED_TWICE]
     records, want = outcome.audit.inputs.records, _most(target)
 
-    def ask(part: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def ask(part: IntArray) -> Answers:
         return np.asarray(target.query(records.rows_of(part), want).values)
 
     alone = np.concatenate([ask(rows[start : start + SMALL_BATCH]) for start in range(0, len(rows), SMALL_BATCH)])

@@ -16,6 +16,7 @@ from vestige.log import Figure, RecordRisk, Risk, Slice
 from vestige.metrics import (
     Calibration,
     Estimate,
+    Moments,
     RiskSlice,
     calibrate,
     exposure,
@@ -29,6 +30,7 @@ from vestige.metrics import (
 )
 from vestige.metrics.risk import AT_RISK
 from vestige.record_table import RecordRow
+from vestige.metrics.estimate import Array
 from vestige.target import Access, FloatArray
 
 if TYPE_CHECKING:
@@ -106,7 +108,7 @@ def _calibration(scores: Scores, prior: float) -> Calibration:
     return calibrate(inside, outside, prior=min(max(prior, 1e-3), 1 - 1e-3))
 
 
-def _exposures(field: Field) -> FloatArray | None:
+def _exposures(field: Field) -> Array | None:
     signal = "log_odds" if field.records.classes else "negative_log_loss"
     if signal not in field.table.keys():
         return None
@@ -121,7 +123,7 @@ def _exposures(field: Field) -> FloatArray | None:
         return None
 
 
-def _moments(side: ReferenceMoments):  # type: ignore[no-untyped-def]
+def _moments(side: ReferenceMoments) -> Moments:
     freedom = np.where(side.freedom > 0, side.freedom, np.nan)
     return moments(count=side.count, mean=side.mean[:, 0], variance=side.scatter[:, 0] / freedom)
 
@@ -130,7 +132,7 @@ def _figure(estimate: Estimate) -> Figure:
     return Figure(value=estimate.value, low=estimate.low, high=estimate.high, method=estimate.method, reason=estimate.reason)
 
 
-def _slices(outcome: Outcome, scores: Scores, posterior: FloatArray) -> list[Slice]:
+def _slices(outcome: Outcome, scores: Scores, posterior: Array) -> list[Slice]:
     records, rows = outcome.audit.inputs.records, outcome.split.audited
     made: list[Slice] = []
     if records.classes:

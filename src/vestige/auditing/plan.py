@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -54,10 +55,10 @@ def probe(recipe: Recipe, records: Records, split: Split, demand: Demand, *, wor
     models = range(min(size, 1 + split.shadows))
     rows = [split.rows(model) for model in models]
     epochs = getattr(recipe, "epochs", None)
-    if isinstance(epochs, int) and epochs > PROBE_EPOCHS[1] and dataclasses.is_dataclass(recipe):
-        _timed(dataclasses.replace(recipe, epochs=1), records, rows)  # type: ignore[type-var]
-        short, _ = _timed(dataclasses.replace(recipe, epochs=PROBE_EPOCHS[0]), records, rows)  # type: ignore[type-var]
-        long, targets = _timed(dataclasses.replace(recipe, epochs=PROBE_EPOCHS[1]), records, rows)  # type: ignore[type-var]
+    if isinstance(epochs, int) and epochs > PROBE_EPOCHS[1]:
+        _timed(_for(recipe, 1), records, rows)
+        short, _ = _timed(_for(recipe, PROBE_EPOCHS[0]), records, rows)
+        long, targets = _timed(_for(recipe, PROBE_EPOCHS[1]), records, rows)
         per_epoch = max(0.0, long - short) / (PROBE_EPOCHS[1] - PROBE_EPOCHS[0])
         training = short + per_epoch * (epochs - PROBE_EPOCHS[0])
     else:
@@ -72,6 +73,11 @@ def probe(recipe: Recipe, records: Records, split: Split, demand: Demand, *, wor
     kept += sum(array.nbytes for array in state().values()) if callable(state) else 0
     seconds = training / len(rows) + measuring
     return Probe(seconds / max(1, workers), kept)
+
+
+def _for(recipe: Any, epochs: int) -> Recipe:
+    shorter: Recipe = dataclasses.replace(recipe, epochs=epochs)
+    return shorter
 
 
 def _timed(recipe: Recipe, records: Records, rows: Sequence[IntArray]) -> tuple[float, list[Target]]:

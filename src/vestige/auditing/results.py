@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vestige.attacks import params_of
 from vestige.attacks.assemble import Field
 from vestige.auditing.doubts import checks_of
 from vestige.auditing.exposure import risk_of
@@ -69,7 +70,8 @@ class Outcome:
     @property
     def truth(self) -> BoolArray:
         """The target's membership of the audited records."""
-        return self.split.masks[0, self.split.audited]
+        truth: BoolArray = self.split.masks[0, self.split.audited]
+        return truth
 
 
 def write_log(outcome: Outcome) -> AuditLog:
@@ -119,7 +121,7 @@ def figure(estimate: Estimate) -> Figure:
 def _result(outcome: Outcome, label: str, found: Scores | AttackResult) -> AttackResult:
     if isinstance(found, AttackResult):
         return found.model_copy(update={"label": label})
-    from vestige.auditing.run import name_of, params_of
+    from vestige.auditing.run import name_of
 
     config = outcome.audit.config.audit
     curves = [roc(found.target[outcome.truth], found.target[~outcome.truth])]

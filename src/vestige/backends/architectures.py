@@ -45,7 +45,7 @@ def size(shape: Shape) -> int:
 
 
 def groups_of(channels: int) -> int:
-    """Return the number of groups for group normalisation: up to 8, of at least 4 channels (one alone would become zero)."""
+    """Return how many groups to normalise in: up to 8, of at least 4 channels (one alone would become zero)."""
     return max(g for g in range(1, 9) if channels % g == 0 and (channels >= 4 * g or g == 1))
 
 
@@ -111,7 +111,7 @@ def cnn(
     for filters in channels:
         if height < 2 or width < 2:
             raise ConfigError(
-                f"Expected images of at least {2 ** len(channels)} pixels a side for {len(channels)} poolings, got {shape}.",
+                f"Expected at least {2 ** len(channels)} pixels a side for {len(channels)} poolings, got {shape}.",
                 hint="Give fewer channels.",
             )
         layers += [nn.Conv2d(depth, filters, 3, padding=1), *_norm(norm, filters, images=True)]

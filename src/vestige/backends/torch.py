@@ -34,14 +34,15 @@ _NO_EFFECT = ("threads", "chunk")
 class TorchRecipe:
     """How a torch model is trained; ``fit`` and ``fit_many`` give the same bytes.
 
-    ``model``: a name (logistic, mlp, cnn, resnet18, wrn28-2), ``"package.module:factory"``, or a factory that takes nothing or
-    ``(input_shape, classes)`` and returns an untrained module. ``hidden``, ``channels``, ``norm`` (none, batch, layer, group),
-    ``activation`` and ``dropout`` belong to named models. ``optimizer``: sgd, adam, adamw, or ``callable(params) -> Optimizer``.
-    ``schedule``: constant, cosine, step (a tenth from half of the epochs, a hundredth from three quarters), or
-    ``callable(share_of_epochs_done) -> multiplier``; it is asked once per epoch. ``loss``: cross_entropy, mse, or
-    ``callable(outputs, y)``. ``augment``: none, flip, shift, flip+shift, or ``callable(x, generator)``. ``normalize``: auto, none,
-    standard, unit. ``threads``: how many models train side by side in this process; neither it nor ``chunk`` (models per call of
-    ``fit_many``, see `chunk_size`) changes a result.
+    ``model``: a name (logistic, mlp, cnn, resnet18, wrn28-2), ``"package.module:factory"``, or a factory that takes
+    nothing or ``(input_shape, classes)`` and returns an untrained module. ``hidden``, ``channels``, ``norm`` (none, batch,
+    layer, group), ``activation`` and ``dropout`` belong to named models. ``optimizer``: sgd, adam, adamw, or
+    ``callable(params) -> Optimizer``. ``schedule``: constant, cosine, step (a tenth from half of the epochs, a hundredth
+    from three quarters), or ``callable(share_of_epochs_done) -> multiplier``; it is asked once per epoch. ``loss``:
+    cross_entropy, mse, or ``callable(outputs, y)``. ``augment``: none, flip, shift, flip+shift, or
+    ``callable(x, generator)``. ``normalize``: auto, none, standard, unit (see `fit_features`). ``threads``: how many models
+    train side by side in this process; neither it nor ``chunk`` (models per call of ``fit_many``, see `chunk_size`)
+    changes a result.
     """
 
     model: str | Callable[..., nn.Module] = "mlp"
@@ -77,7 +78,7 @@ class TorchRecipe:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in _NO_EFFECT}
         if isinstance(self.model, str) and ":" in self.model:
             fields["model"] = resolve(self.model)
-        told = {k: callable_text(k, v) if callable(v) else v for k, v in fields.items()}
+        told = {k: callable_text(v) if callable(v) else v for k, v in fields.items()}
         return json.dumps({"kind": "torch", "arithmetic": ARITHMETIC, **told}, sort_keys=True)
 
     def fit(self, records: Records, rows: IntArray, seed: int) -> TorchTarget:

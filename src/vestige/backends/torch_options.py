@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from vestige.backends.fingerprints import fingerprint
 from vestige.errors import ConfigError
 from vestige.registry import did_you_mean, load
 
@@ -108,48 +108,6 @@ def resolve(reference: str) -> Callable[..., Any]:
     return factory
 
 
-def callable_text(option: str, function: Callable[..., Any]) -> str:
-    """Return a text that changes when a function given as an option changes: where it lives and a hash of its source."""
-    named = function
-    while hasattr(named, "func"):
-        named = named.func
-    if getattr(named, "__closure__", None) or named is not function:
-        _stable_closure(option, function)
-    try:
-        source = inspect.getsource(named)
-    except (OSError, TypeError):
-        source = ""
-    place = f"{getattr(named, '__module__', '')}:{getattr(named, '__qualname__', '')}"
-    if not source and ("<lambda>" in place or place.endswith(":") or place.startswith("__main__")):
-        raise ConfigError(
-            f"The function given as {option} has no source that can be recorded, so stored models could not be told apart.",
-            hint="Define it in a module and give its name, 'package.module:function'.",
-        )
-    code = getattr(named, "__code__", None)
-    if "<lambda>" in place and code is not None:
-        # Several functions can share a line of source.
-        source += (
-            code.co_code.hex() + repr([c for c in code.co_consts if not hasattr(c, "co_code")]) + repr(code.co_names)
-        )
-    held = hashlib.blake2b((source + _held(function)).encode(), digest_size=12).hexdigest()
-    return f"{place}#{held}"
-
-
-def _held(function: Callable[..., Any]) -> str:
-    """What a partial or a closure carries along."""
-    parts = []
-    while hasattr(function, "func"):
-        parts.append(f"{function.args!r}{sorted(function.keywords.items())!r}")  # type: ignore[attr-defined]
-        function = function.func
-    for cell in getattr(function, "__closure__", None) or ():
-        parts.append(repr(cell.cell_contents))
-    parts.append(repr(getattr(function, "__defaults__", None)))
-    return "".join(parts)
-
-
-def _stable_closure(option: str, function: Callable[..., Any]) -> None:
-    if " at 0x" in _held(function):
-        raise ConfigError(
-            f"The function given as {option} carries objects without a stable description, so stored models could not be told apart.",
-            hint="Let it carry numbers, texts and lists only, or define it at the top of a module.",
-        )
+def callable_text(function: Callable[..., Any]) -> str:
+    """Return a text that changes when a function given as an option does: where it lives, and what it is made of."""
+    return f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', '')}#{fingerprint(function)}"

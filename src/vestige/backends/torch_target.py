@@ -26,8 +26,9 @@ Logits = NDArray[np.float32]
 class TorchTarget:
     """A trained module under audit; answers in evaluation mode, without gradients, in blocks of records.
 
-    ``classes``: how many, 0 for a regression, None when the module alone says. ``features``: how raw records become its input.
-    ``was_training``: the module was handed over in training mode, so what it served may differ from what is measured here.
+    ``classes``: how many, 0 for a regression, None when the module alone says. ``features``: how raw records become its
+    input. ``was_training``: the module was handed over in training mode, so what it served may differ from what is
+    measured here.
     """
 
     access = Access.WHITE_BOX
@@ -94,7 +95,7 @@ class TorchTarget:
         return {name: tensor.to(self.device) for name, tensor in tensors.items()}
 
     def query(self, x: Any, want: Access) -> Outputs:
-        """Answer with logits (R, C), with values (R,) for a regression, or with labels when no more than that is asked for."""
+        """Answer with logits (R, C), with values (R,) for a regression, or with labels when only labels are asked for."""
         require(self, want)
         parts = [logits[0] for _, logits in query_many([self], x)]
         answers: Logits = np.concatenate(parts) if parts else np.zeros((0, max(self.classes or 1, 1)), np.float32)
@@ -163,8 +164,8 @@ class TorchTarget:
 def query_many(targets: Sequence[TorchTarget], x: Any, *, block: int = BLOCK) -> Iterator[tuple[slice, Logits]]:
     """Ask many models about the same records, block by block, without holding all the answers.
 
-    Yields (which records, (M, R, C) float32 logits; (M, R, 1) values for a regression). Models of one recipe share each block's
-    input and their structure, so this is faster than asking them one by one, and answers the same.
+    Yields (which records, (M, R, C) float32 logits; (M, R, 1) values for a regression). Models of one recipe share each
+    block's input and their structure, so this is faster than asking them one by one, and answers the same.
     """
     if not targets:
         return

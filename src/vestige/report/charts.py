@@ -101,7 +101,7 @@ def histogram(result: AttackResult, index: int) -> Markup:
     assert data is not None
     top = max([*data.members, *data.nonmembers, 1e-9])
     x = Axis(low=data.edges[0], high=max(data.edges[-1], data.edges[0] + 1e-9), start=46, end=450)
-    # One tall bin would flatten the tails, where membership shows: then heights go by their square root, and the chart says so.
+    # One tall bin would flatten the tails, where membership shows: then heights go by square root, and are said to.
     rooted = top > TALL
     heights = Axis(low=0, high=math.sqrt(top * 1.06) if rooted else top * 1.06, start=222, end=52)
 

@@ -37,8 +37,8 @@ def train_many(
 ) -> list[State]:
     """Train one model per entry of ``rows``; each is the one that its rows and seed alone would give.
 
-    Each thread trains models of its own with one-threaded kernels: small batches gain nothing from being cut up, and results
-    do not depend on the number of threads.
+    Each thread trains models of its own with one-threaded kernels: small batches gain nothing from being cut up, and
+    results do not depend on the number of threads.
     """
     modules = [_initialised(plan, seed) for seed in seeds]
     normalises = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in modules[0].modules()) if modules else False

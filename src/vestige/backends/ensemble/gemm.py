@@ -1,7 +1,7 @@
 """Which matrix product to use: the general one, or oneDNN's where the general one leaves half of the machine idle.
 
-MKL picks AVX2 kernels on processors that are not Intel's, even where AVX-512 is there; oneDNN does not. The choice changes the
-last bits of a result, so it depends only on the processor and on the shape, never on a measurement.
+MKL picks AVX2 kernels on processors that are not Intel's, even where AVX-512 is there; oneDNN does not. The choice changes
+the last bits of a result, so it depends only on the processor and on the shape, never on a measurement.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ def _wanted() -> bool:
         raise ConfigError(f"Expected VESTIGE_GEMM to be auto, mm or onednn, got '{choice}'.")
     if choice != "auto":
         return choice == "onednn"
-    vector = torch.backends.cpu.get_cpu_capability().startswith("AVX512")  # type: ignore[no-untyped-call]
-    return vector and torch.backends.mkl.is_available() and "Intel" not in _vendor()
+    vector = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    mkl: bool = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+    return vector and mkl and "Intel" not in _vendor()
 
 
 @cache

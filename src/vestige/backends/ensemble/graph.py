@@ -18,7 +18,7 @@ BATCH = 3
 
 @dataclass(frozen=True)
 class Node:
-    """One layer: its kind, where its inputs come from (0 is the batch itself), and the module that has its parameters."""
+    """One layer: its kind, its inputs (0 is the batch itself), and the name of the module that has its parameters."""
 
     kind: str
     inputs: tuple[int, ...]
@@ -38,7 +38,7 @@ class Graph:
 
 
 def trace(module: nn.Module, example: torch.Tensor) -> Graph | None:
-    """Return the graph of ``module`` for batches like ``example`` (a few records), or None when it must run as it is."""
+    """Return the graph of ``module`` for batches like ``example`` (a few records), or None when it cannot be read."""
     if not _plain(module):
         return None
     try:
@@ -107,7 +107,7 @@ def _owners(module: nn.Module) -> set[str]:
 
 
 def _simplify(graph: Graph) -> Graph:
-    """Move a ReLU behind the max-pooling that follows it (the same numbers, a quarter of the work), and into a linear layer."""
+    """Move a ReLU behind the max-pooling after it (the same numbers, a quarter of the work), or into a linear layer."""
     nodes = list(graph.nodes)
     readers: dict[int, int] = {}
     for node in nodes:

@@ -183,7 +183,7 @@ class Concatenate(Layer):
 
     def backward(self, grad: Value, needed: list[bool]) -> list[Value | None]:
         """Cut apart again."""
-        parts = [one.split(self.saved, self.options["dim"]) for one in each(grad)]
+        parts = [torch.split(one, self.saved, self.options["dim"]) for one in each(grad)]
         return [[part[k] for part in parts] for k in range(len(self.saved))]
 
 

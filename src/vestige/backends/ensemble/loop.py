@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from vestige.backends.ensemble.optimisers import Update
 from vestige.backends.ensemble.order import Order, generator
 from vestige.backends.ensemble.plan import Plan
+from vestige.backends.ensemble.values import channels_last
 from vestige.seeds import seed_for
 
 
@@ -17,15 +19,14 @@ def train(plan: Plan, module: nn.Module, order: Order) -> dict[str, torch.Tensor
     """
     torch.manual_seed(seed_for(order.seed, "dropout"))
     images = plan.x.dim() == 4 and any(isinstance(m, nn.Conv2d) for m in module.modules())
-    layout = torch.channels_last if images else torch.contiguous_format
     module = module.to(plan.device)
     if images:
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     module.train()
     parameters = [p for p in module.parameters() if p.requires_grad]
-    update = plan.optimiser.on([[p.detach() for p in parameters]])
+    update: Update | None = None
+    moved: list[int] = []
     augment = generator(order.seed, "augment", plan.device)
-    moved: list[int] | None = None
     for epoch in range(plan.epochs):
         rate = plan.rate(epoch)
         for index in order.batches():
@@ -34,16 +35,17 @@ def train(plan: Plan, module: nn.Module, order: Order) -> dict[str, torch.Tensor
             if plan.augment is not None:
                 x = plan.augment(x, augment)
             if images:
-                x = x.contiguous(memory_format=layout)
+                x = channels_last(x)
             loss = plan.loss.value(module(x), y)
             if not loss.requires_grad:
                 return _state(module)
             grads = torch.autograd.grad(loss, parameters, allow_unused=True)
             with torch.no_grad():
-                if moved is None:
-                    moved = [k for k, g in enumerate(grads) if g is not None]
+                if update is None:
+                    # Parameters that the loss does not depend on stay as they are, as with torch.optim.
+                    moved = [k for k, grad in enumerate(grads) if grad is not None]
                     update = plan.optimiser.on([[parameters[k].detach() for k in moved]])
-                update.step([0], [grads[k] for k in moved if grads[k] is not None], rate)
+                update.step([0], [grads[k] for k in moved], rate)
     return _state(module)
 
 

@@ -47,4 +47,4 @@ class Order:
 
     def batches(self) -> Iterator[torch.Tensor]:
         """Return the row numbers of the next epoch's batches."""
-        yield from self.epoch().split(self.lengths())
+        yield from torch.split(self.epoch(), self.lengths())

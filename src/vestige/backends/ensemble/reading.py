@@ -270,12 +270,15 @@ def _arithmetic(node: fx.Node, both: str, constant: str, option: str) -> Part | 
 def _concatenate(node: fx.Node) -> Part | None:
     given = _arguments(node, ("dim",))
     parts = node.args[0]
-    if given is None or not isinstance(parts, (list, tuple)) or not all(isinstance(p, fx.Node) for p in parts):
+    if given is None or not isinstance(parts, (list, tuple)):
+        return None
+    sources = [p for p in parts if isinstance(p, fx.Node)]
+    if len(sources) != len(parts):
         return None
     dim, depth = given.get("dim", 0), len(_shape(node))
     if not isinstance(dim, int) or dim in (0, -depth):
         return None
-    return Part("concatenate", tuple(p.name for p in parts), {"dim": dim if dim < 0 else dim - depth})
+    return Part("concatenate", tuple(p.name for p in sources), {"dim": dim if dim < 0 else dim - depth})
 
 
 def _method(node: fx.Node) -> Part | None:

@@ -1,4 +1,4 @@
-"""Layers with parameters, of M models at once. Matrix products run model by model, so that stacking never changes a bit."""
+"""Layers with parameters, of M models. Matrix products run model by model, so that stacking never changes a bit."""
 
 # ruff: noqa: ARG002  (every layer has the same two methods, whatever it needs of them)
 from __future__ import annotations
@@ -92,7 +92,8 @@ def _flat(value: Value) -> tuple[list[torch.Tensor], torch.Size | None]:
 
 
 def _relu_backward(grad: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return ops.threshold_backward(grad, y, 0)
+    masked: torch.Tensor = ops.threshold_backward(grad, y, 0)
+    return masked
 
 
 class Convolution(Layer):
