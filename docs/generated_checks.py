@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
-from types import ModuleType
+import re
+from typing import Any
 
 from vestige import checks
 
@@ -21,13 +22,21 @@ def raised() -> dict[str, tuple[list[str], str]]:
     found = {}
     for name in checks.__all__:
         function = getattr(checks, name)
-        if not inspect.isfunction(function) or isinstance(function, ModuleType) or function is checks.check:
-            continue
-        texts = [node.value for node in ast.walk(ast.parse(inspect.getsource(function))) if isinstance(node, ast.Constant)]
-        levels = [level for level in LEVELS if level in texts]
-        about = inspect.cleandoc(function.__doc__ or "").split("\n\n")[0].replace("\n", " ")
-        found |= {text: (levels, about) for text in texts if isinstance(text, str) and text in checks.CATALOGUE}
+        if inspect.isfunction(function) and function is not checks.check:
+            texts = [node.value for node in ast.walk(ast.parse(inspect.getsource(function))) if isinstance(node, ast.Constant)]
+            levels = [level for level in LEVELS if level in texts]
+            found |= {text: (levels, _condition(function)) for text in texts if text in checks.CATALOGUE}
     return found
+
+
+def _condition(function: Any) -> str:
+    """Return what a function says of itself, without its arrays, and with the numbers that its parameters stand for."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+    parts = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+    text = " ".join(" ".join(part.split()) for part in parts if not part.startswith("``"))
+    text = re.sub(r"; (``\w+``: )?(each is )?\([^.]*\.", ".", text)
+    text = re.sub(r"\((R|N), C\) |\(N,\) (?=scores)|\(R, C\) ", "", text)
+    return re.sub(r"``(\w+)``", lambda found: f"{defaults.get(found[1], found[1])}", text)
 
 
 def checks_page() -> str:
@@ -36,7 +45,7 @@ def checks_page() -> str:
     lines += ["", "The report, the terminal and `audit.json` show each check that was raised, with what was found and what to do about it.", ""]
     rules = raised()
     for name, explanation in checks.CATALOGUE.items():
-        levels, about = rules[name]
-        lines += [f"({name})=", f"## {name}", "", f"Level\n: {' or '.join(levels)}", "", f"When\n: {about}"]
-        lines += ["", f"Cause\n: {explanation.cause}", "", f"Cure\n: {explanation.cure}", ""]
+        levels, condition = rules[name]
+        lines += [f"({name})=", f"## {name}", "", f"**Level:** {' or '.join(levels)}.", "", f"**When:** {condition}"]
+        lines += ["", f"**Cause:** {explanation.cause}", "", f"**Cure:** {explanation.cure}", ""]
     return "\n".join(lines)

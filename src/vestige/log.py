@@ -393,12 +393,9 @@ class AuditLog(Part):
                 raise UsageError(
                     f"Expected a report file ending in one of {known}, got '{path.name}'.", hint="Or give format=…."
                 )
-        text = self.render(format)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise StoreError(f"Could not write the report to '{path}': {error}.") from error
+        from vestige.store import write_atomically
+
+        write_atomically(path, self.render(format).encode())
         return path
 
     def summary(self) -> Text:

@@ -37,13 +37,17 @@ STANDARD_REGRESSION = ("loss", "residual", "negative_log_loss")
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
-    """What is wanted of every model: signal ``keys`` on ``rows`` (audited records first), asked with these ``queries``."""
+    """What is wanted of every model: signal ``keys`` on ``rows`` (audited records first), asked with these ``queries``.
+
+    ``resolution``: what an exact zero among probabilities stands for, when a given target has shown it.
+    """
 
     keys: tuple[str, ...]
     rows: IntArray
     queries: tuple[str, ...] = ()
     seed: int = 0
     label_only: bool = False
+    resolution: float | None = None
 
     def sets(self, task: str) -> list[tuple[str, ...]]:
         """Return the artefacts that hold the keys: the standard ones together, each further one alone."""
@@ -123,6 +127,7 @@ def look(split: Split, recipe: Recipe, records: Records, demand: Demand, store: 
                     "rows": rows_digest,
                     "queries": list(demand.queries),
                     "seed": demand.seed if demand.queries else 0,
+                    "resolution": demand.resolution,
                     "version": SIGNALS_VERSION,
                 },
             )
@@ -246,7 +251,15 @@ def perform(job: Job) -> Done:
         notes.extend(getattr(target, "notes", ()))
         keys = [name for names, _ in missing for name in names]
         demand = job.demand
-        values = measure(target, job.records, demand.rows, keys, queries=demand.queries, seed=demand.seed)
+        values = measure(
+            target,
+            job.records,
+            demand.rows,
+            keys,
+            queries=demand.queries,
+            seed=demand.seed,
+            resolution=demand.resolution,
+        )
         for names, key in missing:
             store.put("signals", key, {name: values[name] for name in names}, {"names": list(names)})
     return Done(len(fresh), tuple(notes))

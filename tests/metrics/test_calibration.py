@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy import optimize, stats
+from scipy import stats
 
 from reference import slow_roc
 from vestige.errors import DataError, UsageError
@@ -72,12 +72,16 @@ def test_levels_hold_at_least_the_smallest_number():
         assert fitted.counts.sum(axis=1).min() >= min(25, 2 * size)
 
 
-def test_the_pooling_is_isotonic_regression():
-    """The library's pooling against the max-min formula."""
+def test_levels_are_the_max_min_shares_of_the_runs():
+    """Fifteen runs of twenty scores each, pooled by hand with the max-min formula of isotonic regression."""
     draw = rng(5, "calibration")
-    values, weights = draw.random(12), draw.integers(1, 9, 12).astype(float)
-    pooled = optimize.isotonic_regression(values, weights=weights).x
-    np.testing.assert_allclose(pooled, slow_roc.isotonic_by_minimax(values, weights))
+    hits = draw.integers(0, 21, 15)
+    place = np.arange(15.0)
+    fitted = calibrate(np.repeat(place, hits), np.repeat(place, 20 - hits), least=20)
+    pooled = slow_roc.isotonic_by_minimax(hits / 20, np.full(15, 20.0))
+    level = np.searchsorted(fitted.starts, place, side="right") - 1
+    shares = fitted.counts[:, 0] / fitted.counts.sum(axis=1)
+    np.testing.assert_allclose(shares[level], pooled)
 
 
 def test_the_interval_covers_the_posterior_of_most_records():

@@ -25,7 +25,7 @@ REPEATS = 400
 @pytest.mark.parametrize("size", [500, 2000])
 def test_intervals_cover(law, size):
     for cell in coverage.cells(law, size, REPEATS, seed=1):
-        # 400 repeats of a 95 % interval stray by 1.1 points (one standard deviation); coarse rates may be wider than asked
+        # over 400 repeats the coverage has a standard deviation of 1.1 points; coarse rates may be wider
         assert 0.915 <= cell.coverage <= 0.99, coverage.show(cell, (0, 1))
 
 

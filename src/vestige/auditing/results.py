@@ -36,7 +36,7 @@ from vestige.metrics.estimate import Estimate
 from vestige.metrics.histogram import histogram
 from vestige.metrics.intervals import auc, balanced_accuracy, operating_point
 from vestige.metrics.roc import Roc, roc, threshold_at_fpr
-from vestige.metrics.targets import mean_over_targets
+from vestige.metrics.targets import mean_band, mean_over_targets
 from vestige.metrics.tpr import band, tprs_at
 from vestige.provenance import provenance
 from vestige.shadow import Demand, ShadowPool, accuracies
@@ -155,7 +155,7 @@ def _result(outcome: Outcome, label: str, found: Scores | AttackResult) -> Attac
         ],
         between_target_sd=whole.sd,
         distinct_scores=len(np.unique(found.target)),
-        roc=_curve(curves[0], config.confidence),
+        roc=_curve(curves, config.confidence),
         histogram=_histogram(found.target, outcome.truth),
         paper=found.attack.paper,
     )
@@ -175,10 +175,11 @@ def _operational(outcome: Outcome, found: Scores, fpr: float) -> Operational:
     return Operational(fpr_asked=fpr, fpr=figure(point.fpr), tpr=figure(point.tpr))
 
 
-def _curve(curve: Roc, confidence: float) -> Curve:
-    lowest = 0.5 / curve.nonmembers
-    rates = np.unique(np.concatenate([np.geomspace(lowest, 1.0, CURVE_POINTS), [1 / curve.nonmembers]]))
-    drawn = band(curve, rates, confidence=confidence)
+def _curve(curves: list[Roc], confidence: float) -> Curve:
+    """Return the curve to draw: the vertical average over the targets."""
+    fewest = min(curve.nonmembers for curve in curves)
+    rates = np.unique(np.concatenate([np.geomspace(0.5 / fewest, 1.0, CURVE_POINTS), [1 / fewest]]))
+    drawn = mean_band([band(curve, rates, confidence=confidence) for curve in curves], confidence=confidence)
     return Curve(fpr=_short(drawn.fpr), tpr=_short(drawn.tpr), low=_short(drawn.low), high=_short(drawn.high))
 
 
@@ -204,7 +205,7 @@ def _target(outcome: Outcome) -> TargetFacts:
             losses = float(loss[truth].mean()), float(loss[~truth].mean())
     target = audit.inputs.target
     return TargetFacts(
-        kind=type(target).__name__ if target is not None else type(audit.inputs.recipe).__name__,
+        kind=_kind(target if target is not None else audit.inputs.recipe),
         access=audit.access.label,
         train_accuracy=inside,
         test_accuracy=outside,
@@ -212,6 +213,14 @@ def _target(outcome: Outcome) -> TargetFacts:
         test_loss=losses[1],
         given=target is not None,
         recipe=audit.inputs.recipe.fingerprint() if audit.inputs.recipe is not None else "",
+    )
+
+
+def _kind(model: object) -> str:
+    """Return torch, sklearn or function for what is built in, otherwise the class's name."""
+    name = type(model).__name__
+    return {"Torch": "torch", "Sklearn": "sklearn", "Function": "function", "Callable": "function"}.get(
+        name.removesuffix("Target").removesuffix("Recipe"), name
     )
 
 

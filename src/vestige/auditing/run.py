@@ -22,6 +22,7 @@ from vestige.log import AttackResult, AuditLog
 from vestige.progress import Progress, Silence
 from vestige.records import Records
 from vestige.shadow import Demand, ShadowPool, gather, look
+from vestige.signals.answers import resolution_of
 from vestige.signals.base import Signals
 from vestige.signals.measure import measure
 from vestige.split import Split, draw
@@ -31,6 +32,7 @@ from vestige.target import Access, CountingTarget, Recipe
 DEFAULT_SHADOWS = {"quick": 10}
 USUAL_SHADOWS = 64
 CALIBRATION_RECORDS = 100
+RESOLUTION_RECORDS = 4096
 
 
 class _NoRecipe:
@@ -125,7 +127,16 @@ class Audit:
             queries=tuple(self.config.audit.queries),
             seed=self.config.seed,
             label_only=self.access == Access.LABEL,
+            resolution=self._resolution(split),
         )
+
+    def _resolution(self, split: Split) -> float | None:
+        """Return what an exact zero stands for in a given target's answers, so that its shadow models are read alike."""
+        target = self.inputs.target
+        if target is None or self.access == Access.LABEL:
+            return None
+        rows = split.audited[:RESOLUTION_RECORDS]
+        return resolution_of(target.query(self.inputs.records.rows_of(rows), Access.SCORE))
 
     def _keys(self) -> tuple[str, ...]:
         task = self.inputs.records.task
@@ -209,7 +220,15 @@ class Audit:
         progress.begin("target", len(demand.rows))
         counting = CountingTarget(target)
         keys = [key for names in demand.sets(self.inputs.records.task) for key in names]
-        values = measure(counting, self.inputs.records, demand.rows, keys, queries=demand.queries, seed=demand.seed)
+        values = measure(
+            counting,
+            self.inputs.records,
+            demand.rows,
+            keys,
+            queries=demand.queries,
+            seed=demand.seed,
+            resolution=demand.resolution,
+        )
         progress.advance("target", len(demand.rows))
         progress.end("target")
         return values, time.perf_counter() - start

@@ -57,7 +57,7 @@ def fit_features(
     """Fit categories and scales on every record of the pool.
 
     ``standard``: mean 0 and deviation 1, per feature, or per channel of images. ``unit``: bytes over 255, anything else
-    from its smallest to its largest value. ``auto``: unit for bytes above 1, standard when a value exceeds 10, else none.
+    from its smallest to its largest value. ``auto``: unit for bytes above 1, standard above 10, else none.
     """
     columns = _columns(x) if hasattr(x, "columns") else None
     plain = Features(columns, image, None, None, integers)

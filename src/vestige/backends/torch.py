@@ -35,13 +35,13 @@ class TorchRecipe:
     """How a torch model is trained; ``fit`` and ``fit_many`` give the same bytes.
 
     ``model``: a name (logistic, mlp, cnn, resnet18, wrn28-2), ``"package.module:factory"``, or a factory that takes
-    nothing or ``(input_shape, classes)`` and returns an untrained module. ``hidden``, ``channels``, ``norm`` (none, batch,
-    layer, group), ``activation`` and ``dropout`` belong to named models. ``optimizer``: sgd, adam, adamw, or
-    ``callable(params) -> Optimizer``. ``schedule``: constant, cosine, step (a tenth from half of the epochs, a hundredth
-    from three quarters), or ``callable(share_of_epochs_done) -> multiplier``; it is asked once per epoch. ``loss``:
+    nothing or ``(input_shape, classes)`` and returns an untrained module. ``hidden``, ``channels``, ``norm`` (none,
+    batch, layer, group), ``activation`` and ``dropout`` belong to named models. ``optimizer``: sgd, adam, adamw, or
+    ``callable(params) -> Optimizer``. ``schedule``: constant, cosine, step (a tenth from half of the epochs, a
+    hundredth from three quarters), or ``callable(share_of_epochs_done) -> multiplier``, asked once per epoch. ``loss``:
     cross_entropy, mse, or ``callable(outputs, y)``. ``augment``: none, flip, shift, flip+shift, or
-    ``callable(x, generator)``. ``normalize``: auto, none, standard, unit (see `fit_features`). ``threads``: how many models
-    train side by side in this process; neither it nor ``chunk`` (models per call of ``fit_many``, see `chunk_size`)
+    ``callable(x, generator)``. ``normalize``: auto, none, standard, unit (see `fit_features`). ``threads``: how many
+    models train side by side in this process; neither it nor ``chunk`` (models per call of ``fit_many``, see `chunk_size`)
     changes a result.
     """
 

@@ -95,7 +95,7 @@ class TorchTarget:
         return {name: tensor.to(self.device) for name, tensor in tensors.items()}
 
     def query(self, x: Any, want: Access) -> Outputs:
-        """Answer with logits (R, C), with values (R,) for a regression, or with labels when only labels are asked for."""
+        """Answer with logits (R, C), with values (R,) for a regression, or with labels when asked for labels."""
         require(self, want)
         parts = [logits[0] for _, logits in query_many([self], x)]
         answers: Logits = np.concatenate(parts) if parts else np.zeros((0, max(self.classes or 1, 1)), np.float32)

@@ -55,6 +55,8 @@ def blind_auc(
         return withheld(f"fewer than {FEWEST} members or non-members")
     columns = _columns(features.shape[1], generator)
     values = _standardised(features[rows[:, None], columns], None if labels is None else labels[rows])
+    if values.shape[1] == 0:
+        return withheld("no feature varies")
     wide = _expanded(values, generator)
     codes = np.arange(len(rows)) if groups is None else np.unique(groups[rows], return_inverse=True)[1]
     number = int(codes.max()) + 1
@@ -100,8 +102,6 @@ def _standardised(features: NDArray[np.float32], labels: NDArray[np.int64] | Non
         values = np.hstack([values, np.eye(len(kinds))[codes]]) if len(kinds) <= MOST_FEATURES else values
     spread = values.std(axis=0)
     kept = spread > 1e-12
-    if not kept.any():
-        return np.zeros((len(values), 1))
     clipped: Array = np.clip((values[:, kept] - values[:, kept].mean(axis=0)) / spread[kept], -8, 8)
     return clipped
 

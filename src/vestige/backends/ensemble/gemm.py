@@ -1,7 +1,7 @@
 """Which matrix product to use: the general one, or oneDNN's where the general one leaves half of the machine idle.
 
-MKL picks AVX2 kernels on processors that are not Intel's, even where AVX-512 is there; oneDNN does not. The choice changes
-the last bits of a result, so it depends only on the processor and on the shape, never on a measurement.
+MKL picks AVX2 kernels on processors that are not Intel's, even where AVX-512 is there; oneDNN does not. The choice
+changes the last bits of a result, so it depends only on the processor and on the shape, never on a measurement.
 """
 
 from __future__ import annotations

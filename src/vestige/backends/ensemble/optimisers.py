@@ -35,6 +35,17 @@ class Optimiser:
             return OwnUpdate(models, self.kind)
         return Sgd(models, self) if self.kind == "sgd" else Adam(models, self)
 
+    def of_torch(self, parameters: Parameters) -> torch.optim.Optimizer:
+        """Return torch's own optimiser for one module's parameters."""
+        if not isinstance(self.kind, str):
+            return self.kind(parameters)
+        if self.kind == "sgd":
+            return torch.optim.SGD(
+                parameters, self.lr, self.momentum, weight_decay=self.weight_decay, nesterov=self.nesterov, fused=True
+            )
+        make = torch.optim.Adam if self.kind == "adam" else torch.optim.AdamW
+        return make(parameters, self.lr, weight_decay=self.weight_decay, fused=True)
+
 
 @dataclass(eq=False)
 class Tensors:

@@ -18,8 +18,8 @@ Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 class Plan:
     """How models are trained: data of the whole pool, structure, and schedule.
 
-    ``x``: (N, …) features and ``y``: (N,) labels, on ``device``; ``build`` makes an untrained module; ``multiplier`` maps
-    the share of epochs done to a factor on the learning rate.
+    ``x``: (N, …) features and ``y``: (N,) labels, on ``device``; ``build`` makes an untrained module; ``multiplier``
+    maps the share of epochs done to a factor on the learning rate.
     """
 
     x: torch.Tensor
