@@ -15,6 +15,8 @@ VestigeError
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import partial
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -77,6 +79,12 @@ class MissingDependency(VestigeError, ImportError):
             f"{purpose} needs {library}, which is not installed.",
             hint=f"Install it with: pip install 'vestige[{extra}]'",
         )
+        self._told = {"extra": extra, "purpose": purpose}
+        self._library = library
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A worker process sends its error home pickled, and Exception's own way forgets keyword arguments.
+        return partial(MissingDependency, **self._told), (self._library,)
 
 
 class AuditError(VestigeError, RuntimeError):

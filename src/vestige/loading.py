@@ -101,7 +101,7 @@ def check_readable(path: Path) -> None:
     except OSError as error:
         raise DataError(f"Could not read {path}: {error.strerror or error}.") from error
     if empty:
-        raise DataError(f"Expected records in {path}, got an empty file.")
+        raise DataError(f"Expected records in {path}, got an empty file.", hint="Write or copy it again.")
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from vestige.errors import DataError, MissingDependency, StoreError, UsageError
+from vestige.errors import DataError, MissingDependency, UsageError
 from vestige.record_table import RecordRow, to_csv
 from vestige.registry import Registry, load
 

@@ -64,7 +64,7 @@ def check_both(mask: NDArray[np.bool_], source: str) -> NDArray[np.bool_]:
 def _read(path: Path) -> Any:
     readers: dict[str, Callable[[Path], Any]] = {".txt": _lines, ".csv": _csv_ids, ".json": _json_ids, ".npy": _array}
     if path.is_dir():
-        raise DataError(f"Expected a file of ids, got the folder {path}.")
+        raise DataError(f"Expected a file of ids, got the folder '{path}'.", hint="Name the file inside it.")
     if path.suffix.lower() not in readers:
         raise DataError(f"Expected a member list that ends in {', '.join(readers)}, got {path}.")
     try:

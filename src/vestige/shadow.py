@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vestige.errors import ModelError
-from vestige.executors import EXECUTORS
+from vestige.errors import AuditError, ModelError, VestigeError
+from vestige.executors import EXECUTORS, JobError
 from vestige.progress import Progress, Silence
 from vestige.records import Records
 from vestige.seeds import seed_for
@@ -221,11 +221,27 @@ def _run(jobs: Sequence[Job], executor: str, workers: int, progress: Progress, n
         return 0
     trained = 0
     runner = EXECUTORS.create(executor, {"workers": workers} if executor != "inline" else {})
-    for index, done in runner.run(perform, jobs):
-        trained += done.trained
-        notes.extend(done.notes)
-        progress.advance("models", len(jobs[index].models))
+    finished = 0
+    Store(jobs[0].store).check_writable()
+    try:
+        for index, done in runner.run(perform, jobs):
+            trained += done.trained
+            notes.extend(done.notes)
+            finished += len(jobs[index].models)
+            progress.advance("models", len(jobs[index].models))
+    except JobError as error:
+        raise _stopped(error, finished, sum(len(job.models) for job in jobs)) from error
     return trained
+
+
+def _stopped(error: JobError, finished: int, wanted: int) -> VestigeError:
+    """Return the first failure itself, which says more than that a job failed, and what was finished all the same."""
+    first = next(iter(error.failures.values()))
+    if not isinstance(first, VestigeError) or isinstance(first, AuditError):
+        return error
+    if finished:
+        first.hint = f"{first.hint} {finished} of {wanted} models were finished and are in the store.".lstrip()
+    return first
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,8 @@ def _share(units: _Units, fraction: float, random: np.random.Generator) -> BoolA
     if wanted < 1 or count >= len(units):
         raise UsageError(
             f"Expected a fraction that gives the target some of the {len(units):,} {units.noun} and leaves some out, "
-            f"got {fraction:g}."
+            f"got {fraction:g}.",
+            hint="Add records, hold fewer out as population, or take a fraction nearer to one half.",
         )
     chosen = np.zeros(len(units), bool)
     chosen[order[:count]] = True
@@ -256,7 +257,10 @@ def _population(n: int, share: float, seed: int, codes: IntArray | None, exclude
     order = order[~barred[order]]
     wanted = math.floor(n * share + 1e-9)
     if wanted < 1:
-        raise UsageError(f"Expected a population of at least one record, got a share of {share:g} of {n} records.")
+        raise UsageError(
+            f"Expected a population of at least one record, got a share of {share:g} of {n} records.",
+            hint="Add records, or set population = 0.",
+        )
     filled = np.cumsum(sizes[order])
     available = int(filled[-1]) if len(filled) else 0
     if available < wanted:

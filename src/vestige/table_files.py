@@ -40,7 +40,8 @@ def read_csv(path: Path, *, names: Sequence[str] | None = None, delimiter: str |
                 if len(row) != len(header):
                     raise DataError(
                         f"Expected {len(header)} cells in every line of {path}, as in the first, got {len(row)} in "
-                        f"line {reader.line_num}."
+                        f"line {reader.line_num}.",
+                        hint="Put quotes around cells that hold the separator, and complete short lines.",
                     )
                 rows.append([cell.strip() for cell in row])
                 lines.append(skip + reader.line_num)
@@ -91,7 +92,7 @@ def read_parquet(path: Path) -> Table:
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise DataError(f"Expected {path} to be a whole parquet file: {str(error).splitlines()[0]}.") from error
+        raise DataError(f"Expected {path} to be a whole parquet file: {str(error).splitlines()[0].rstrip(".")}.") from error
     if table.num_rows == 0:
         raise DataError(f"Expected records in {path}, got none.")
     twice = next((name for name in table.column_names if table.column_names.count(name) > 1), None)

@@ -144,7 +144,7 @@ def test_report_says_what_it_expected(tmp_path):
     with pytest.raises(UsageError, match=r"among html, json, md, csv, sarif, junit, text, got 'pdf'"):
         example().report(tmp_path / "x", format="pdf")
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="Could not write the report"):
+    with pytest.raises(StoreError, match="Could not write"):
         example().report(tmp_path / "file" / "report.html")
 
 

@@ -25,6 +25,7 @@ from vestige.shadow import Demand, ShadowPool, gather, look
 from vestige.signals.answers import resolution_of
 from vestige.signals.base import Signals
 from vestige.signals.measure import measure
+from vestige.signals.queries import variants_of
 from vestige.split import Split, draw
 from vestige.store import Store
 from vestige.target import Access, CountingTarget, Recipe
@@ -121,6 +122,9 @@ class Audit:
 
     def demand(self, split: Split) -> Demand:
         """Say which signals are wanted on which records."""
+        first = self.inputs.records.rows_of(split.audited[:1])
+        # A query that the records cannot take is found here, and not after a model has been trained.
+        list(variants_of(first, self.config.audit.queries, seed=0, start=0))
         return Demand(
             keys=self._keys(),
             rows=np.concatenate([split.audited, split.population]),

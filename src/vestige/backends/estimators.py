@@ -105,6 +105,11 @@ def preprocessed(estimator: Any, preprocess: Preprocess, x: Any) -> Any:
 
 def build(reference: str, params: Mapping[str, Any]) -> Any:
     """Build the estimator that a config names as ``package.module:Class``; raises ConfigError with close names."""
+    if not all(part.strip() for part in reference.partition(":")):
+        raise ConfigError(
+            f"Expected [recipe] model to name an estimator's class as package.module:Class, got '{reference}'.",
+            hint="Say model = 'sklearn.svm:SVC', for one.",
+        )
     try:
         factory = load(reference)
     except ModuleNotFoundError as error:
@@ -112,12 +117,19 @@ def build(reference: str, params: Mapping[str, Any]) -> Any:
         if top in EXTRAS and error.name == top:
             library, extra = EXTRAS[top]
             raise MissingDependency(library, extra=extra, purpose=f"The model '{reference}'") from error
-        raise ConfigError(f"There is no module '{error.name}', which the model '{reference}' names.") from error
+        raise ConfigError(
+            f"There is no module '{error.name}', which the model '{reference}' needs.",
+            hint="Check the spelling, install the package, or put its folder on PYTHONPATH.",
+        ) from error
     except AttributeError as error:
         module, _, attribute = reference.partition(":")
         raise ConfigError(
             f"The module '{module}' has no '{attribute}'.", hint=did_you_mean(attribute, dir(import_module(module)))
         ) from error
+    if not callable(factory):
+        raise ConfigError(
+            f"Expected [recipe] model to name an estimator's class, got '{reference}', a {type(factory).__name__}."
+        )
     try:
         return factory(**params)
     except TypeError as error:

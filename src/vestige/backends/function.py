@@ -128,7 +128,8 @@ class FunctionRecipe:
     def __post_init__(self) -> None:
         given: object = self.train
         if isinstance(given, type) or not callable(given):
-            raise UsageError(f"Expected a function train(x, y, seed) -> model, got {self.train!r}.")
+            what = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
+            raise UsageError(f"Expected a function train(x, y, seed) -> model, got {what}.")
 
     def fit(self, records: Records, rows: IntArray, seed: int) -> Target:
         """Train one model on ``rows``; raises ModelError with the function's own complaint when it fails."""

@@ -171,6 +171,11 @@ class SklearnRecipe:
             raise ConfigError(
                 "[recipe] needs 'model', the class of an estimator.", hint="Say model = 'sklearn.svm:SVC', for one."
             )
+        if not isinstance(params or {}, Mapping):
+            raise ConfigError(
+                f"Expected [recipe] params to be a table, got {params!r}.",
+                hint="Write it like params = { max_depth = 5 }.",
+            )
         if preprocess not in PREPROCESS:
             raise ConfigError(f"Expected preprocess to be {', '.join(PREPROCESS)}, got '{preprocess}'.")
         return cls(build(model, params or {}), preprocess=preprocess, flatten=flatten)

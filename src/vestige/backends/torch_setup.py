@@ -107,7 +107,10 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"The device '{name}' cannot be used here: {str(error).splitlines()[0]}.") from error
+        raise ConfigError(
+            f"The device '{name}' cannot be used here: {str(error).splitlines()[0].rstrip('.')}.",
+            hint="Set device = 'auto', or 'cpu'.",
+        ) from error
     return device
 
 
