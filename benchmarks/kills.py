@@ -1,4 +1,4 @@
-"""Kill an audit at random moments, run the same command again, and compare the bytes with those of a run nobody disturbed."""
+"""Kill an audit at random moments, run the same command again, and compare its bytes with those of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -63,7 +63,10 @@ def main() -> None:
             subprocess.run(command(options.config, out, extra), env=environment, check=True)
             same = digest(out, store) == expected
             failures += not same
-            print(f"kill {kill + 1:2d} after {after:5.1f} s, {kept:3d} models kept: {'same bytes' if same else 'DIFFERENT'}", flush=True)
+            print(
+                f"kill {kill + 1:2d} after {after:5.1f} s, {kept:3d} models kept: {'same bytes' if same else 'DIFFERENT'}",
+                flush=True,
+            )
         print(f"{options.kills - failures} of {options.kills} resumed to the same bytes")
         sys.exit(int(failures > 0))
 

@@ -68,9 +68,7 @@ def _value(run: Mapping[str, Any], title: str, fpr: float) -> float:
     return float(run["attacks"][title]["figures"][f"tpr@{fpr:g}"]["value"])
 
 
-def sentence(
-    pair: Expected, low: Estimate, high: Estimate, fpr: float, holds: bool, seeds: int, of: int
-) -> str:
+def sentence(pair: Expected, low: Estimate, high: Estimate, fpr: float, holds: bool, seeds: int, of: int) -> str:
     """Return the verdict in words with its numbers."""
     assert low.value is not None
     assert high.value is not None

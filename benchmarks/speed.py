@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 import machine
@@ -51,7 +50,10 @@ def main() -> None:
     parser.add_argument("--executor", choices=("inline", "processes"), default="processes", help="of ours, MLP")
     parser.add_argument("--shadows", type=int, help="shadow models (64; 16 for the cnn)")
     parser.add_argument("--epochs", type=int, help="epochs of every model, of both sides (50; 5 for the cnn)")
-    parser.add_argument("--yardstick-models", type=int, help="train so many and scale to the full number; said in the print")
+    parser.add_argument(
+        "--yardstick-models", type=int, help="train so many and scale to the full number; said in the print"
+    )
+    parser.add_argument("--quick-executor", choices=("inline", "processes"), default="inline")
     parser.add_argument("--quick-shadows", type=int, nargs="+", default=[8])
     parser.add_argument("--quick-seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--peer-json", type=Path, help="what peers.py --out wrote")
@@ -73,10 +75,12 @@ def main() -> None:
 
 
 def audit_part(args: argparse.Namespace, peer: tuple[str, float] | None) -> tuple[dict[str, Any], yardstick.Yardstick]:
-    """The whole location30 audit, ours and the yardstick's in turns, and the share of the peak that training reaches."""
+    """The whole location30 audit, ours and the yardstick's in turns, and which share of the peak training reaches."""
     config = _config("location30", args, {"shadow.executor": args.executor, "audit.targets": 1})
     standard = Standard(config, args)
-    print(f"location30, {config['shadow']['count']} shadow models, {config['recipe']['epochs']} epochs, {args.executor}")
+    print(
+        f"location30, {config['shadow']['count']} shadow models, {config['recipe']['epochs']} epochs, {args.executor}"
+    )
     ours, theirs = in_turns({"ours": config}, standard, args)
     mid = statistics.median(run.wall for run in ours["ours"])
     other = _median(theirs)
@@ -110,7 +114,11 @@ def quick_part(
         runs = []
         for seed in args.quick_seeds:
             changes = {"audit.attacks": "quick", "audit.targets": 1, "shadow.count": shadows, "seed": seed}
-            changes |= {"recipe.epochs": args.epochs, "shadow.executor": args.executor, "shadow.workers": args.threads}
+            changes |= {
+                "recipe.epochs": args.epochs,
+                "shadow.executor": args.quick_executor,
+                "shadow.workers": args.threads,
+            }
             runs.append(fresh(config_of("location30", changes), args.threads))
         results = [run.log.attack("rmia") for run in runs]
         figures = {"auc": [r.auc for r in results], "tpr@0.01": [p for r in results for p in r.tpr if p.fpr == 0.01]}
@@ -119,7 +127,7 @@ def quick_part(
             for name, each in figures.items()
         }
         mid = statistics.median(run.wall for run in runs)
-        print(f"quick battery, location30, {shadows} shadow models, seeds {args.quick_seeds}, {args.executor}")
+        print(f"quick battery, location30, {shadows} shadow models, seeds {args.quick_seeds}, {args.quick_executor}")
         for name, one in means.items():
             print(f"  RMIA {name}: {one.value:.3f} [{one.low:.3f}, {one.high:.3f}] (asked: {ASKED_QUICK[name]:g})")
         print(
@@ -152,7 +160,9 @@ def cnn_part(args: argparse.Namespace) -> dict[str, Any]:
         compare_accuracy(runs[-1], theirs[-1])
         mid = statistics.median(run.wall for run in runs)
         ratio = other.total / mid
-        print(f"  medians: {name} {mid:.2f} s, yardstick {other.total:.2f} s: {ratio:.2f} times (asked: {ASKED['cnn']:g})")
+        print(
+            f"  medians: {name} {mid:.2f} s, yardstick {other.total:.2f} s: {ratio:.2f} times (asked: {ASKED['cnn']:g})"
+        )
         told[name] = {"runs": _told(runs), "median": mid, "ratio": ratio}
     print()
     return told
@@ -215,11 +225,15 @@ def in_turns(
             ours[name].append(fresh(config, args.threads))
             one = ours[name][-1]
             shadow = one.log.cost.seconds.shadow
-            print(f"  round {turn + 1}, {name}: {one.wall:.2f} s ({one.inside:.2f} inside, {shadow:.2f} for the models)")
+            print(
+                f"  round {turn + 1}, {name}: {one.wall:.2f} s ({one.inside:.2f} inside, {shadow:.2f} for the models)"
+            )
         theirs.append(standard.run(args.seed + turn))
         other = theirs[-1]
         note = f", scaled from {standard.trained} models" if standard.trained < standard.models else ""
-        print(f"  round {turn + 1}, yardstick: {other.total:.2f} s ({other.training:.2f} for training{note})", flush=True)
+        print(
+            f"  round {turn + 1}, yardstick: {other.total:.2f} s ({other.training:.2f} for training{note})", flush=True
+        )
     return ours, theirs
 
 
@@ -239,7 +253,9 @@ def compare_accuracy(ours: whole.Run, theirs: yardstick.Yardstick) -> None:
         f"  shadow accuracy on members and others: ours {pairs[0][0]:.3f} and {pairs[1][0]:.3f}, yardstick "
         f"{pairs[0][1]:.3f} and {pairs[1][1]:.3f}: {'within' if near else 'NOT within'} one point"
     )
-    print(f"  AUC of LiRA and RMIA: ours {lira:.3f} and {rmia:.3f}, yardstick {theirs.lira_auc:.3f} and {theirs.rmia_auc:.3f}")
+    print(
+        f"  AUC of LiRA and RMIA: ours {lira:.3f} and {rmia:.3f}, yardstick {theirs.lira_auc:.3f} and {theirs.rmia_auc:.3f}"
+    )
 
 
 def fastest_peer(path: Path) -> tuple[str, float]:
@@ -278,5 +294,4 @@ def _told(runs: list[whole.Run]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    torch.manual_seed(0)
     main()

@@ -137,9 +137,11 @@ def render(
     lines = [
         f"## {dataset}",
         "",
-        f"{first['members']:,} members and {first['nonmembers']:,} non-members, {first['shadows']} shadow models, "
-        f"{first['targets']} target(s) in each of {len(runs)} seed(s); shadow accuracy {shadow[0]:.3f} on members, "
-        f"{shadow[1]:.3f} on others.",
+        (
+            f"{first['members']:,} members and {first['nonmembers']:,} non-members, {first['shadows']} shadow models, "
+            f"{first['targets']} target(s) in each of {len(runs)} seed(s); shadow accuracy {shadow[0]:.3f} on members, "
+            f"{shadow[1]:.3f} on others."
+        ),
         "",
         "| attack | AUC | TPR at 1 % FPR | TPR at 0.1 % FPR | seconds |",
         "|---|---|---|---|---|",
@@ -166,7 +168,9 @@ def asked_of(dataset: str, means: dict[str, dict[str, Estimate]]) -> list[str]:
     for name in ASKED_OF if dataset in ASKED else ():
         for figure, least in ASKED[dataset].items():
             value = means[name][figure].value if name in means else None
-            verdict = "not measured" if value is None else f"{value:.3f}, {'reached' if value >= least else 'NOT reached'}"
+            verdict = (
+                "not measured" if value is None else f"{value:.3f}, {'reached' if value >= least else 'NOT reached'}"
+            )
             lines.append(f"{name}: {figure} of at least {least} asked: {verdict}.\n")
     return lines
 

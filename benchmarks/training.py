@@ -1,7 +1,8 @@
 """How fast shadow models train, against the loop that everybody writes: ``python benchmarks/training.py --help``.
 
-Both are measured in turns in one process with one thread each, in seconds of that thread's processor time, best of several
-rounds, so that other work on the machine disturbs neither side alone. ``--wall`` adds wall-clock figures with all cores.
+Both are measured in turns in one process with one thread each, in seconds of that thread's processor time, best of
+several rounds, so that other work on the machine disturbs neither side alone. ``--wall`` adds wall-clock figures with
+all cores.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class OwnModule(nn.Module):
         self.inner, self.head = nn.Linear(256, 256), nn.Linear(256, 30)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits."""
         h = torch.relu(self.norm(self.entry(x)))
         return self.head(h + torch.relu(self.inner(h)))
 
@@ -48,6 +50,7 @@ class UnreadableModule(nn.Module):
         self.a, self.b, self.c = nn.Linear(446, 256), nn.Linear(256, 128), nn.Linear(128, 30)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits."""
         h = torch.relu(self.a(x))
         return self.c(torch.relu(self.b(h)) if h.sum() >= 0 else h[:, :128])
 
@@ -186,7 +189,7 @@ def measure(task: Task, rounds: int) -> None:
 
 
 def wall(task: Task, rounds: int) -> None:
-    """Compare wall-clock rates when both may use the whole machine: intra-operation threads there, models side by side here."""
+    """Compare wall-clock rates on the whole machine: threads inside operations there, models side by side here."""
     cores = os.cpu_count() or 1
     chunk = max(cores, task.models)
     recipe = TorchRecipe(**{**vars(task.recipe), "threads": cores})

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What one yardstick audit took and found; accuracies are means over models, on their own records and on the others."""
+    """What one yardstick audit took and found; accuracies are means over models, on their own records and on others."""
 
     training: float
     signals: float

@@ -9,6 +9,10 @@ from typing import Any
 from vestige.errors import VestigeError
 from vestige.registry import Registry
 
+WIDE = 150
+ONLY_WHERE_WIDE = ("paper", "file", "at_least", "population", "licence")
+SHORT = ("name", "access", "shadow_models", "classes")
+
 
 def facts(what: str) -> list[dict[str, Any]]:
     """Return one dict of facts per name; a plug-in that cannot be loaded is listed with the reason."""
@@ -89,11 +93,14 @@ def show_listing(what: str, *, json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    table = Table(*columns, box=None, header_style="bold")
+    console = Console()
+    columns = [c for c in dict.fromkeys(key for row in rows for key in row) if console.width >= WIDE or c not in ONLY_WHERE_WIDE]
+    table = Table(box=None, header_style="bold")
+    for column in columns:
+        table.add_column(column.replace("_", " "), no_wrap=column in SHORT)
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
-    Console().print(table if rows else f"No {what} are registered.")
+    console.print(table if rows else f"No {what} are registered.")
 
 
 def _cell(value: Any) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Iterator, Mapping
-from importlib import import_module
 from typing import Any, Literal
 
 from vestige.errors import ConfigError, MissingDependency, ModelError, UsageError
@@ -121,19 +122,20 @@ def build(reference: str, params: Mapping[str, Any]) -> Any:
             f"There is no module '{error.name}', which the model '{reference}' needs.",
             hint="Check the spelling, install the package, or put its folder on PYTHONPATH.",
         ) from error
-    except AttributeError as error:
+    except Exception as error:  # a user's own module may raise anything
         module, _, attribute = reference.partition(":")
-        raise ConfigError(
-            f"The module '{module}' has no '{attribute}'.", hint=did_you_mean(attribute, dir(import_module(module)))
-        ) from error
+        if isinstance(error, AttributeError) and module in sys.modules:
+            hint = did_you_mean(attribute, dir(sys.modules[module]))
+            raise ConfigError(f"The module '{module}' has no '{attribute}'.", hint=hint) from error
+        raise ConfigError(f"Could not import the model '{reference}': {said(error)}.") from error
     if not callable(factory):
         raise ConfigError(
             f"Expected [recipe] model to name an estimator's class, got '{reference}', a {type(factory).__name__}."
         )
     try:
         return factory(**params)
-    except TypeError as error:
-        known = list(factory().get_params()) if hasattr(factory, "get_params") else []
+    except Exception as error:
+        known = list(inspect.signature(factory).parameters)
         strangers = [key for key in params if key not in known]
         hint = did_you_mean(strangers[0], known) if strangers else ""
         raise ConfigError(f"Could not build '{reference}': {first_line(error)}.", hint=hint) from error

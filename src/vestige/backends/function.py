@@ -118,9 +118,11 @@ class FunctionRecipe:
         """Return the recipe of ``package.module:function``; ``options`` are passed to it as keywords."""
         try:
             train = load(function)
-        except (ModuleNotFoundError, AttributeError) as error:
+        except UsageError:
+            raise
+        except Exception as error:  # the user's own module may raise anything
             raise ConfigError(
-                f"Could not find the training function '{function}': {first_line(error)}.",
+                f"Could not import the training function '{function}': {said(error)}.",
                 hint="Name it as package.module:function, with the folder that holds it on PYTHONPATH.",
             ) from error
         return cls(partial(train, **options) if options else train, version=version)

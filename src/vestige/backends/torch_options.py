@@ -7,8 +7,9 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from vestige.backends.estimators import said
 from vestige.backends.fingerprints import fingerprint
-from vestige.errors import ConfigError
+from vestige.errors import ConfigError, UsageError
 from vestige.registry import did_you_mean, load
 
 if TYPE_CHECKING:
@@ -101,10 +102,15 @@ def resolve(reference: str) -> Callable[..., Any]:
     """Import a factory given as ``"package.module:factory"``."""
     try:
         factory: Callable[..., Any] = load(reference)
-    except (ImportError, AttributeError) as error:
+    except UsageError:
+        raise
+    except Exception as error:  # the user's own module may raise anything
         raise ConfigError(
-            f"Could not import the model '{reference}': {error}.", hint="Is its folder on PYTHONPATH?"
+            f"Could not import the model '{reference}': {said(error)}.",
+            hint="Check the spelling; the folder that holds it must be on PYTHONPATH.",
         ) from error
+    if not callable(factory):
+        raise ConfigError(f"Expected a factory that returns a torch module, got '{reference}', which cannot be called.")
     return factory
 
 

@@ -18,6 +18,7 @@ from vestige.backends.ensemble import Plan, structure
 from vestige.backends.ensemble.graph import Graph
 from vestige.backends.ensemble.losses import CrossEntropy, Loss, OwnLoss, SquaredError
 from vestige.backends.ensemble.optimisers import Optimiser
+from vestige.backends.estimators import said
 from vestige.backends.features import Features, fit_features
 from vestige.backends.torch_options import resolve
 from vestige.backends.torch_target import TorchTarget
@@ -138,7 +139,8 @@ def _augment(recipe: TorchRecipe, x: torch.Tensor) -> Callable[[torch.Tensor, to
         return None
     if x.dim() < 3:
         raise ConfigError(
-            f"The augmentation '{recipe.augment}' needs images, but each record has shape {tuple(x.shape[1:])}."
+            f"The augmentation '{recipe.augment}' needs images, but each record has shape {tuple(x.shape[1:])}.",
+            hint="Set augment = 'none'.",
         )
     return AUGMENTATIONS[recipe.augment]
 
@@ -195,11 +197,17 @@ def _builder(recipe: TorchRecipe, shape: tuple[int, ...], outputs: int) -> Calla
     )
     if needed not in (0, 2):
         raise ConfigError(
-            f"Expected a model factory that takes nothing or (input_shape, classes), got one with {needed} arguments."
+            f"Expected a model factory that takes nothing or (input_shape, classes), got one with {needed} argument(s)."
         )
 
     def build() -> nn.Module:
-        module = factory(shape, outputs) if needed == 2 else factory()
+        try:
+            module = factory(shape, outputs) if needed == 2 else factory()
+        except Exception as error:  # whatever the user's own factory raises
+            raise ConfigError(
+                f"The model factory {getattr(factory, '__qualname__', factory)} failed: {said(error)}.",
+                hint="Call it yourself to see where; it takes nothing or (input_shape, classes).",
+            ) from error
         if not isinstance(module, nn.Module):
             raise ConfigError(f"Expected the model factory to return a torch module, got {type(module).__name__}.")
         return module
@@ -224,7 +232,8 @@ def _trial(module: nn.Module, x: torch.Tensor, records: Records, outputs: int) -
     if len(answer) != len(x) or width not in allowed:
         what = f"{outputs} classes" if records.task == "classification" else "one number each"
         return ModelError(
-            f"Expected answers for {len(x)} records and {what}, got an output of shape {tuple(answer.shape)}."
+            f"Expected answers for {len(x)} records and {what}, got an output of shape {tuple(answer.shape)}.",
+            hint="The last layer needs one output per class, or one for a regression.",
         )
     if len(records.classes) and int(np.asarray(records.y).max(initial=0)) >= len(records.classes):
         raise DataError("Expected labels below the number of classes.")
