@@ -111,7 +111,8 @@ def yardstick(task: Task, rows: np.ndarray) -> nn.Module:
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.epochs)
     judge = nn.CrossEntropyLoss()
-    loader = DataLoader(TensorDataset(plan.x[rows], plan.y[rows]), batch_size=recipe.batch_size, shuffle=True)
+    index = torch.from_numpy(rows)
+    loader = DataLoader(TensorDataset(plan.batch(index), plan.y[index]), batch_size=recipe.batch_size, shuffle=True)
     module.train()
     for _ in range(recipe.epochs):
         for x, y in loader:
@@ -157,13 +158,14 @@ def measure(task: Task, rounds: int) -> None:
     best = {"yardstick": math.inf, "vestige": math.inf}
     peaks: dict[str, float] = {}
     scores: dict[str, list[tuple[float, float]]] = {"yardstick": [], "vestige": []}
+    plan = task.recipe._setup(task.records).plan
     for turn in range(rounds):
         rows = [np.random.default_rng([turn, m]).permutation(total)[: task.rows] for m in range(chunk)]
         torch.manual_seed(turn)
         seconds, module = timed(lambda rows=rows: yardstick(task, rows[0]), time.thread_time)
         best["yardstick"] = min(best["yardstick"], seconds)
         with torch.no_grad():
-            answers = module(task.recipe._setup(task.records).plan.x).argmax(1).numpy()
+            answers = module(plan.batch(torch.arange(total))).argmax(1).numpy()
         scores["yardstick"].append(accuracy(answers, task.records, rows[0]))
         seeds = [turn * chunk + m for m in range(chunk)]
         seconds, targets = timed(

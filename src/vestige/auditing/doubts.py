@@ -54,7 +54,10 @@ def _data(outcome: Outcome) -> Iterator[checks.Check | None]:
     )
     if outcome.audit.inputs.target is not None:
         labels = part.y if records.classes else None
-        yield checks.blind_baseline(checks.blind_auc(features, truth, labels=labels, seed=outcome.audit.config.seed))
+        blind = checks.blind_auc(
+            features, truth, labels=labels, groups=part.groups, seed=outcome.audit.config.seed
+        )
+        yield checks.blind_baseline(blind)
 
 
 def _target(outcome: Outcome) -> Iterator[checks.Check | None]:

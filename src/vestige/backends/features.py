@@ -38,6 +38,14 @@ class Features:
             out = (out - self.shift) * self.scale
         return np.ascontiguousarray(out, np.float32)
 
+    def bytes_of(self, x: Any) -> NDArray[np.uint8] | None:
+        """Return (R, …) bytes that become what `__call__` returns when multiplied by ``scale``, or None."""
+        if self.integers or self.columns is not None or hasattr(x, "columns") or np.asarray(x).dtype != np.uint8:
+            return None
+        if self.scale is not None and (self.scale.ndim or self.shift is None or self.shift.any()):
+            return None
+        return np.ascontiguousarray(self._arranged(x))
+
     def _arranged(self, x: Any) -> NDArray[Any]:
         if self.columns is not None:
             return _encode(x, self.columns)

@@ -49,7 +49,8 @@ class Setup:
         device = _device(recipe.device)
         outputs = len(records.classes) if records.task == "classification" else 1
         features, build = _arranged(recipe, records, outputs)
-        x = torch.from_numpy(features(records.x)).to(device)
+        raw = features.bytes_of(records.x)
+        x = torch.from_numpy(np.array(features(records.x) if raw is None else raw)).to(device)
         plan = Plan(
             x=x,
             y=_labels(records).to(device),
@@ -67,6 +68,7 @@ class Setup:
             multiplier=SCHEDULES[recipe.schedule] if isinstance(recipe.schedule, str) else recipe.schedule,
             augment=_augment(recipe, x),
             device=device,
+            byte_scale=None if raw is None or features.scale is None else float(features.scale),
         )
         with torch.random.fork_rng(devices=[]):
             parameters = sum(p.numel() for p in build().parameters())

@@ -23,7 +23,7 @@ def structure(plan: Plan) -> Graph | None:
     """Return the layers of the plan's module, or None when it has to run as it is."""
     with _own_randomness(plan.device, 0):
         module = plan.build()
-    return trace(module, plan.x[:3].cpu())
+    return trace(module, plan.batch(torch.arange(min(3, len(plan.x)), device=plan.device)).cpu())
 
 
 def train_many(

@@ -30,7 +30,7 @@ def train(plan: Plan, module: nn.Module, order: Order) -> dict[str, torch.Tensor
             group["lr"] = rate * plan.rate(epoch)
         for index in order.batches():
             rows = index.to(plan.device)
-            x, y = plan.x.index_select(0, rows), plan.y.index_select(0, rows)
+            x, y = plan.batch(rows), plan.y.index_select(0, rows)
             if plan.augment is not None:
                 x = plan.augment(x, augment)
             if images:

@@ -18,8 +18,9 @@ Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 class Plan:
     """How models are trained: data of the whole pool, structure, and schedule.
 
-    ``x``: (N, …) features and ``y``: (N,) labels, on ``device``; ``build`` makes an untrained module; ``multiplier``
-    maps the share of epochs done to a factor on the learning rate.
+    ``x``: (N, …) features and ``y``: (N,) labels, on ``device``; bytes are kept as bytes, a quarter of the traffic, and
+    become float32 times ``byte_scale`` batch by batch. ``build`` makes an untrained module; ``multiplier`` maps the share
+    of epochs done to a factor on the learning rate.
     """
 
     x: torch.Tensor
@@ -32,6 +33,15 @@ class Plan:
     multiplier: Callable[[float], float]
     augment: Augment | None
     device: torch.device
+    byte_scale: float | None = None
+
+    def batch(self, index: torch.Tensor) -> torch.Tensor:
+        """Return the features of these rows as the module reads them."""
+        x = self.x.index_select(0, index)
+        if x.dtype != torch.uint8:
+            return x
+        x = x.to(torch.float32)
+        return x if self.byte_scale is None else x.mul_(self.byte_scale)
 
     def rate(self, epoch: int) -> float:
         """Return the factor on the learning rate in an epoch."""

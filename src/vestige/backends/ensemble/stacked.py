@@ -81,7 +81,7 @@ class _Trainer:
         plan = self.plan
         stack = self.together if len(models) > 1 else self.alone[models[0]]
         flat = index.reshape(-1)
-        x = plan.x.index_select(0, flat).view(*index.shape, *plan.x.shape[1:])
+        x = plan.batch(flat).view(*index.shape, *plan.x.shape[1:])
         y = plan.y.index_select(0, flat).view(index.shape)
         if plan.augment is not None:
             x = torch.stack([plan.augment(part, self.augment[m]) for m, part in zip(models, x, strict=True)])
