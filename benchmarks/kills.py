@@ -1,4 +1,4 @@
-"""Kill an audit at random moments, run the same command again, and compare its bytes with those of an undisturbed run."""
+"""Kill an audit at random moments, run it again, and compare its bytes with those of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ def main() -> None:
             same = digest(out, store) == expected
             failures += not same
             print(
-                f"kill {kill + 1:2d} after {after:5.1f} s, {kept:3d} models kept: {'same bytes' if same else 'DIFFERENT'}",
+                f"kill {kill + 1:2d} after {after:5.1f} s, {kept:3d} models kept: "
+                f"{'same bytes' if same else 'DIFFERENT'}",
                 flush=True,
             )
         print(f"{options.kills - failures} of {options.kills} resumed to the same bytes")

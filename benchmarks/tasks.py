@@ -1,4 +1,4 @@
-"""What is audited: the records and the recipe of each benchmark, as configs, so that a name means the same everywhere."""
+"""What is audited: each benchmark's records and recipe as a config, so that a name means the same everywhere."""
 
 from __future__ import annotations
 

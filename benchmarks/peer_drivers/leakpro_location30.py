@@ -43,9 +43,7 @@ class Network(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(446, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 30)
-        )
+        self.layers = nn.Sequential(nn.Linear(446, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 30))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits."""
@@ -66,7 +64,7 @@ class Loop(AbstractInputHandler, role="model"):
     """How every model is trained and evaluated, and what that took."""
 
     seconds: ClassVar[list[float]] = []
-    trained: ClassVar[list[tuple[nn.Module, torch.Tensor]]] = []
+    trained: ClassVar[list[nn.Module]] = []
 
     def train(self, dataloader, model=None, criterion=None, optimizer=None, epochs=None) -> TrainingOutput:
         """Train ``model``: cosine schedule, accuracy and loss read every batch."""
@@ -87,7 +85,7 @@ class Loop(AbstractInputHandler, role="model"):
                 count += len(labels)
             schedule.step()
         Loop.seconds.append(time.perf_counter() - began)
-        Loop.trained.append((model, dataloader.dataset.data))
+        Loop.trained.append(model)
         return TrainingOutput(model=model, metrics=EvalOutput(accuracy=right / count, loss=loss_sum / count))
 
     def eval(self, loader, model, criterion) -> EvalOutput:
@@ -118,12 +116,12 @@ def main() -> None:
         start = time.perf_counter()
         results = audit(Path(folder), torch.from_numpy(x), torch.from_numpy(y), options)
         total = time.perf_counter() - start
+        masks = trained_on(Path(folder), len(x))
     found = {}
     for one in results:
         scores, truth = np.asarray(one.signal_values), np.asarray(one.true).astype(bool)
         found[one.result_name.lower()] = result.figures(scores[truth], scores[~truth])
-    masks = np.stack([trained_on(x, rows.numpy()) for _, rows in Loop.trained])
-    seen, held = result.accuracies([model for model, _ in Loop.trained], masks, x, y)
+    seen, held = result.accuracies(Loop.trained, masks, x, y)
     result.tell(
         "LeakPro",
         total=total,
@@ -177,10 +175,15 @@ def audit(folder: Path, x: torch.Tensor, y: torch.Tensor, options: argparse.Name
     return LeakPro(Rows, str(file), model_handler=Loop).run_audit()
 
 
-def trained_on(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return which records of ``x`` are among ``rows``; equal records count as one, of which location30 has few."""
-    own = {row.tobytes() for row in rows}
-    return np.array([record.tobytes() in own for record in x])
+def trained_on(folder: Path, records: int) -> np.ndarray:
+    """Return which records each model was trained on, the target first, from the metadata that LeakPro has written."""
+    files = [folder / "target" / "model_metadata.pkl"]
+    shadows = folder / "output" / "attack_objects" / "shadow_model"
+    files += [shadows / f"metadata_{index}.pkl" for index in range(len(Loop.trained) - 1)]
+    masks = np.zeros((len(files), records), bool)
+    for mask, file in zip(masks, files, strict=True):
+        mask[joblib.load(file).train_indices] = True
+    return masks
 
 
 if __name__ == "__main__":

@@ -90,9 +90,7 @@ def main() -> None:
 
 def network(features: int, classes: int) -> nn.Module:
     """Return the network of the location30 audit."""
-    return nn.Sequential(
-        nn.Linear(features, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, classes)
-    )
+    return nn.Sequential(nn.Linear(features, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, classes))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def figures(inside: np.ndarray, outside: np.ndarray) -> dict[str, float]:
 
 
 def accuracies(models: Sequence[nn.Module], masks: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Return the models' mean accuracy on the records they trained on (``masks``: models × records) and on the others."""
+    """Return the models' mean accuracy on the records they trained on (masks: models × records) and on the others."""
     inputs, seen, held = torch.from_numpy(x), [], []
     for model, mask in zip(models, masks, strict=True):
         with torch.no_grad():

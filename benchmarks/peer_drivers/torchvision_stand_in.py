@@ -1,4 +1,4 @@
-"""An empty torchvision, for tools that import it even where no image is read, on machines where it cannot be imported."""
+"""An empty torchvision, for tools that import it even where no image is read, on machines that have none that works."""
 
 from __future__ import annotations
 
@@ -30,7 +30,12 @@ class _Anything(type):
 
 
 def _anything(name: str) -> type:
-    return _Anything(name, (), {"__init__": lambda self, *args, **options: None})
+    return _Anything(name, (_TakesAnything,), {})
+
+
+class _TakesAnything:
+    def __init__(self, *args, **options) -> None:  # noqa: ARG002
+        pass
 
 
 class _Empty(ModuleType):

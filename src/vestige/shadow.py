@@ -191,6 +191,8 @@ def _jobs(
 ) -> list[Job]:
     first = 1 + split.shadows - len(work.models)
     pending = sorted(work.missing)
+    if not pending:
+        return []  # without loading the library that would train them
     size = _chunk_size(recipe, records)
     jobs = []
     for start in range(0, len(pending), size):

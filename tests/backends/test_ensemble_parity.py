@@ -110,7 +110,8 @@ def test_training_gives_what_the_plain_loop_gives(name):
     targets, seeds = recipe.fit_many(records, rows, [5, 6, 7]), [5, 6, 7]
     for target, own, seed in zip(targets, rows, seeds, strict=True):
         reference = train_plainly(
-            build, torch.tensor(records.x), torch.tensor(records.y), own, seed, epochs=epochs, batch_size=32, schedule="cosine",
+            build, torch.tensor(records.x), torch.tensor(records.y), own, seed,
+            epochs=epochs, batch_size=32, schedule="cosine",
             optimizer=lambda p: torch.optim.SGD(p, lr=lr, momentum=0.9, weight_decay=5e-4),
         )  # fmt: skip
         state = target.state()

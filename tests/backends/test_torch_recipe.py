@@ -77,7 +77,7 @@ def test_impossible_options_end_in_one_sentence(options, words):
         ({"model": lambda: nn.Linear(5, 3)}, ModelError, "first layer"),
         ({"model": lambda: nn.Linear(6, 4)}, ModelError, "3 classes"),
         ({"model": lambda: "no"}, ConfigError, "torch module"),
-        ({"model": lambda a: a}, ConfigError, "1 arguments"),
+        ({"model": lambda a: a}, ConfigError, "1 argument"),
         ({"augment": "flip"}, ConfigError, "images"),
         ({"device": "cuda:77"}, ConfigError, "cuda:77"),
         ({"lr": 1e6, "normalize": "none"}, ModelError, "Lower lr"),

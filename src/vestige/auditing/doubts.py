@@ -52,12 +52,9 @@ def _data(outcome: Outcome) -> Iterator[checks.Check | None]:
     yield checks.duplicates(
         exact_duplicates(part), truth, near=checks.near_duplicates(features, truth, seed=outcome.audit.config.seed)
     )
-    if outcome.audit.inputs.target is not None:
-        labels = part.y if records.classes else None
-        blind = checks.blind_auc(
-            features, truth, labels=labels, groups=part.groups, seed=outcome.audit.config.seed
-        )
-        yield checks.blind_baseline(blind)
+    labels = part.y if records.classes else None
+    seed = outcome.audit.config.seed
+    yield checks.blind_baseline(checks.blind_auc(features, truth, labels=labels, groups=part.groups, seed=seed))
 
 
 def _target(outcome: Outcome) -> Iterator[checks.Check | None]:

@@ -41,8 +41,8 @@ class TorchRecipe:
     hundredth from three quarters), or ``callable(share_of_epochs_done) -> multiplier``, asked once per epoch. ``loss``:
     cross_entropy, mse, or ``callable(outputs, y)``. ``augment``: none, flip, shift, flip+shift, or
     ``callable(x, generator)``. ``normalize``: auto, none, standard, unit (see `fit_features`). ``threads``: how many
-    models train side by side in this process; neither it nor ``chunk`` (models per call of ``fit_many``, see `chunk_size`)
-    changes a result.
+    models train side by side in this process; neither it nor ``chunk`` (models per call of ``fit_many``, see
+    `chunk_size`) changes a result.
     """
 
     model: str | Callable[..., nn.Module] = "mlp"

@@ -222,9 +222,8 @@ def _trial(module: nn.Module, x: torch.Tensor, records: Records, outputs: int) -
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             answer = module.eval()(x)
     except Exception as error:  # whatever the user's own forward raises
-        said = (str(error) or repr(error)).splitlines()[0]
         return ModelError(
-            f"The model could not answer a batch of shape {tuple(x.shape)}: {said}.",
+            f"The model could not answer a batch of shape {tuple(x.shape)}: {said(error)}.",
             hint="Its first layer must fit the records.",
         )
     if not isinstance(answer, torch.Tensor):

@@ -19,8 +19,8 @@ class Plan:
     """How models are trained: data of the whole pool, structure, and schedule.
 
     ``x``: (N, …) features and ``y``: (N,) labels, on ``device``; bytes are kept as bytes, a quarter of the traffic, and
-    become float32 times ``byte_scale`` batch by batch. ``build`` makes an untrained module; ``multiplier`` maps the share
-    of epochs done to a factor on the learning rate.
+    become float32 times ``byte_scale`` batch by batch. ``build`` makes an untrained module; ``multiplier`` maps the
+    share of epochs done to a factor on the learning rate.
     """
 
     x: torch.Tensor

@@ -1,0 +1,220 @@
+"""Docs cannot drift: what the README and the docs name exists, and what exists is named there."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+import sys
+import tomllib
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vestige.attacks import ATTACKS
+from vestige.checks import CATALOGUE
+from vestige.config_files import config_schema, load_config
+from vestige.datasets import DATASETS
+from vestige.errors import ExitCode
+from vestige.registry import load
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text("utf-8")
+PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+PAGES += [ROOT / "benchmarks" / "README.md", *sorted((ROOT / "examples").rglob("*.md"))]
+COMMANDS = [*PAGES, *sorted((ROOT / "examples").rglob("*.yml")), ROOT / "scripts" / "demo"]
+OWN_PATHS = re.compile(r"(?<![\w/.-])((?:scripts|benchmarks|examples|docs|src|tests|\.ci)/[\w./-]*\w)")
+BUILT = ("docs/_build", "docs/reference/")
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def written(language):
+    return [pytest.param(text, id=f"{page.stem}-{k}") for page in PAGES for k, text in enumerate(blocks(page, language))]
+
+
+def code_of(page):
+    """Yield what a page writes in code: indented or fenced lines, and text in backticks."""
+    text = page.read_text("utf-8")
+    if page.suffix != ".md":
+        yield from text.splitlines()
+        return
+    yield from (line.strip() for line in text.splitlines() if line.startswith("    "))
+    for fenced in re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        yield from fenced.splitlines()
+    yield from re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def generated():
+    """The module that writes the reference pages when the docs are built."""
+    sys.path.insert(0, str(DOCS))
+    try:
+        yield importlib.import_module("generated")
+    finally:
+        sys.path.remove(str(DOCS))
+
+
+@pytest.fixture(scope="module")
+def verbs(generated):
+    return importlib.import_module("generated_commands").commands()
+
+
+def keys_of(schema):
+    for part in (schema, *schema["$defs"].values()):
+        yield from part.get("properties", {})
+
+
+def test_every_config_key_is_on_the_configuration_page(generated):
+    page = generated.PAGES["configuration"]()
+    assert [key for key in keys_of(config_schema()) if f"| `{key}` |" not in page] == []
+    recipe = page.partition("## [recipe]")[2].partition("## [[defences]]")[0]
+    assert "| `batch_size` | `64` |" in recipe
+
+
+def test_every_attack_is_on_the_attacks_page_and_in_the_readme(generated):
+    page = generated.PAGES["attacks"]()
+    for name in ATTACKS.names():
+        assert f"## `{name}`" in page
+        assert f"`{name}`" in README
+
+
+def test_every_dataset_and_check_has_its_place(generated):
+    datasets, checks = generated.PAGES["datasets"](), generated.PAGES["checks"]()
+    assert [name for name in DATASETS.names() if f"| `{name}` |" not in datasets] == []
+    for name, explanation in CATALOGUE.items():
+        section = checks.partition(f"({name})=\n## {name}\n")[2].partition("\n## ")[0]
+        assert f"**Cause:** {explanation.cause}" in section
+        assert f"**Cure:** {explanation.cure}" in section
+        assert re.search(r"\*\*Level:\*\* (error|warning|info)", section)
+        assert len(section.partition("**When:** ")[2].splitlines()[0]) > 20
+
+
+def test_levels_of_checks_are_those_that_are_raised(generated):
+    raised = importlib.import_module("generated_checks").raised()
+    assert raised["target-train-mode"][0] == ["error"]
+    assert raised["auc-below-half"][0] == ["error", "warning"]
+    assert raised["outputs-softmaxed"][0] == ["info"]
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "quickstart.md"], ids=lambda page: page.stem)
+def test_exit_codes_are_all_given(page):
+    rows = re.findall(r"^\| (\d+) \| .+ \|$", page.read_text("utf-8"), re.MULTILINE)
+    assert {int(row) for row in rows} == {int(code) for code in ExitCode}
+
+
+def test_every_verb_is_spoken_of(verbs):
+    told = "\n".join(page.read_text("utf-8") for page in PAGES)
+    assert [verb for verb in verbs if not re.search(rf"vestige {verb}\b", told)] == []
+
+
+@pytest.mark.parametrize("page", COMMANDS, ids=lambda page: f"{page.parent.name}-{page.stem}")
+def test_commands_are_verbs_with_options_that_exist(page, verbs):
+    for line in code_of(page):
+        for words in re.findall(r"(?<![\w/.-])vestige ([a-z]+\b[^|>]*)", line.partition("#")[0]):
+            verb, *rest = shlex.split(words.replace("…", "x"))
+            assert verb in verbs, line
+            options = {option for parameter in verbs[verb].params for option in parameter.opts} | {"--help"}
+            assert [word for word in rest if word.startswith("-") and word not in options] == [], line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.stem}")
+def test_files_that_are_mentioned_exist(page):
+    text = page.read_text("utf-8")
+    named = {path for path in OWN_PATHS.findall(text) if not path.startswith(BUILT) and "NAME" not in path}
+    linked = {link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link}
+    linked = {link for link in linked if link and not link.startswith("reference/")}
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert [link for link in linked if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("text", written("python"))
+def test_python_is_python(text):
+    compile(text, "<docs>", "exec")
+
+
+@pytest.mark.parametrize("text", written("toml"))
+def test_toml_is_a_config(text):
+    data = tomllib.loads(text)
+    if "project" not in data:
+        load_config(data, environ={})
+
+
+def test_extras_and_modules_that_are_named_exist():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        assert set(re.findall(r"vestige\[(\w+)\]", text)) <= set(extras)
+        assert set(re.findall(r"`\.\[(\w+)\]`", text)) <= set(extras)
+        for name in re.findall(r"`(vestige(?:\.[A-Za-z_]+)+)`", text):
+            if not name.startswith(("vestige.toml",)) and name.removeprefix("vestige.") not in ENTRY_POINTS:
+                module, _, attribute = name.rpartition(".")
+                try:
+                    load(f"{module}:{attribute}")
+                except AttributeError:
+                    importlib.import_module(name)
+
+
+ENTRY_POINTS = {"attacks", "signals", "datasets", "recipes", "executors", "formats", "defences", "targets"}
+
+
+def test_entry_point_groups_are_those_of_the_registries():
+    from vestige.backends import RECIPES
+    from vestige.listing import registries
+
+    groups = set(re.findall(r"^\| `vestige\.(\w+)` \|", (DOCS / "extending.md").read_text("utf-8"), re.MULTILINE))
+    assert groups <= {registry.kind for registry in (*registries().values(), RECIPES)}
+    assert {"attacks", "signals", "datasets", "recipes"} <= groups
+
+
+@pytest.fixture
+def extending(monkeypatch):
+    """The plug-ins that the page on extending shows, run as one module."""
+    module = types.ModuleType("extending_examples")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for text in blocks(DOCS / "extending.md", "python"):
+        exec(compile(text, "<extending>", "exec", dont_inherit=True), module.__dict__)
+    return module
+
+
+def test_the_attack_and_the_signal_shown_conform(extending):
+    from vestige.testing import check_attack, check_signal
+
+    check_attack(extending.MedianMargin())
+    check_signal(extending.Lead())
+
+
+def test_the_recipe_and_the_format_shown_serve_in_an_audit(extending, tmp_path):
+    from vestige import Audit, AuditConfig, Records
+    from vestige.auditing.inputs import Inputs
+    from vestige.store import Store
+    from vestige.testing import check_target
+
+    draw = np.random.default_rng(0)
+    records = Records.build(draw.normal(size=(120, 40)).astype(np.float32), draw.integers(0, 3, 120))
+    recipe = extending.NearestRecipe()
+    check_target(recipe.fit(records, np.arange(60), 0), records)
+    config = AuditConfig(shadow={"count": 4}, audit={"attacks": ["loss", "lira"], "fpr": [0.1]})
+    log = Audit(inputs=Inputs(records=records, recipe=recipe), config=config, store=Store(tmp_path)).run()
+    assert log.status == "complete"
+    assert log.attack("loss").auc.value > 0.7
+    assert extending.render(log).startswith("loss: 0.")
+
+
+def test_the_attack_in_contributing_conforms(monkeypatch):
+    from vestige.testing import check_attack
+
+    module = types.ModuleType("contributing_example")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    head = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom typing import ClassVar\n"
+        "import numpy as np\nfrom vestige.attacks.base import Evidence, Needs\n"
+        "from vestige.target import Access, FloatArray\n"
+    )
+    exec(head + blocks(ROOT / "CONTRIBUTING.md", "python")[0], module.__dict__)
+    check_attack(module.MeanGap())
