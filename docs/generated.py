@@ -1,4 +1,4 @@
-"""Pages that cannot drift: written from the registries, the config schema and the command line each time the docs are built."""
+"""Pages that cannot drift: written from the registries, the config schema and the command line at each build."""
 
 from __future__ import annotations
 
@@ -18,6 +18,30 @@ from vestige.listing import facts, registries
 HERE = Path(__file__).parent
 SIDES = {"none": "none", "out": "OUT only", "both": "IN and OUT"}
 
+ATTACKS = """# Attacks
+
+Larger scores always mean "more likely a member". `vestige list attacks` prints the same facts.
+
+Parameters are given in a config as `attacks = [{ name = "lira", params = { variance = "pooled" } }]`, and in Python
+as a dict of the same shape. Batteries:
+
+| battery | attacks |
+|---|---|
+"""
+LEFT_OUT = """
+A battery leaves out what cannot run on the target at hand; an attack that was asked for by name and cannot run is in
+the log with its reason.
+"""
+DATASETS = """# Datasets
+
+Looked for in the folders of `VESTIGE_DATA`, then in the cache, then downloaded and verified by checksum. Vestige ships
+none of them; each licence is the one that the data's home states.
+"""
+PLUGINS = """# Signals, executors and formats
+
+What else a config or a plug-in can name.
+"""
+
 
 def plain(text: str | None) -> str:
     """Return a docstring as Markdown."""
@@ -30,22 +54,9 @@ def cell(value: Any) -> str:
 
 
 def attacks_page() -> str:
-    lines = ["# Attacks", "", 'Larger scores always mean "more likely a member". `vestige list attacks` prints the same facts.', ""]
-    lines += ["Parameters are given in a config as `attacks = [{ name = \"lira\", params = { variance = \"pooled\" } }]`, in Python as a",
-              "dict of the same shape. Batteries:", "", "| battery | attacks |", "|---|---|"]
-    lines += [f"| `{name}` | {', '.join(map(_entry, battery))} |" for name, battery in BATTERIES.items()]
-    lines += ["", "A battery leaves out what cannot run on the target at hand; an attack asked for by name is in the log with its reason.", ""]
-    for name in registries()["attacks"].names():
-        about = attack_facts(name)
-        lines += [f"## `{name}`", "", plain(registries()["attacks"].get(name).__doc__), ""]
-        lines += [f"- access: {about.access}", f"- for: {' and '.join(about.tasks)}"]
-        lines += [f"- signals: {', '.join(f'`{key}`' for key in about.signals) or 'none'}"]
-        least = f", at least {about.shadows}" if about.shadows else ""
-        lines += [f"- shadow models: {SIDES[about.side]}{least}"]
-        lines += ["- records held out from every model: needed"] if about.population else []
-        lines += [f"- parameters: {', '.join(f'`{key} = {value!r}`' for key, value in about.params.items())}"] if about.params else []
-        lines += [f"- paper: {about.paper}", ""]
-    return "\n".join(lines)
+    rows = [f"| `{name}` | {', '.join(map(_entry, battery))} |" for name, battery in BATTERIES.items()]
+    sections = [_attack(name) for name in registries()["attacks"].names()]
+    return ATTACKS + "\n".join([*rows, LEFT_OUT, *sections])
 
 
 def _entry(entry: Any) -> str:
@@ -55,22 +66,34 @@ def _entry(entry: Any) -> str:
     return f"`{entry['name']}` ({params})"
 
 
+def _attack(name: str) -> str:
+    about = attack_facts(name)
+    least = f", at least {about.shadows}" if about.shadows else ""
+    lines = [f"## `{name}`", "", plain(registries()["attacks"].get(name).__doc__), ""]
+    lines += [f"- access: {about.access}", f"- for: {' and '.join(about.tasks)}"]
+    lines += [f"- signals: {', '.join(f'`{key}`' for key in about.signals) or 'none'}"]
+    lines += [f"- shadow models: {SIDES[about.side]}{least}"]
+    if about.population:
+        lines.append("- records held out from every model: needed")
+    if about.params:
+        lines.append(f"- parameters: {', '.join(f'`{key} = {value!r}`' for key, value in about.params.items())}")
+    return "\n".join([*lines, f"- paper: {about.paper}", ""])
+
+
 def datasets_page() -> str:
-    lines = ["# Datasets", "", "Looked for in the folders of `VESTIGE_DATA`, then in the cache, then downloaded and verified by checksum.",
-             "Vestige ships none of them; each licence is the one that the data's home states.", ""]
-    return "\n".join(lines) + _table("datasets", ("name", "shape", "classes", "licence", "about"))
+    return DATASETS + _table("datasets", "name", "shape", "classes", "licence", "about")
 
 
 def plugins_page() -> str:
-    lines = ["# Signals, executors and formats", "", "What else a config or a plug-in can name.", ""]
-    parts = (("signals", ("name", "access", "about")), ("executors", ("name", "about")), ("formats", ("name", "about")))
-    return "\n".join(lines) + "\n".join(f"\n## {kind.capitalize()}\n\n{_table(kind, columns)}" for kind, columns in parts)
+    parts = {"signals": ("name", "access", "about"), "executors": ("name", "about"), "formats": ("name", "about")}
+    return PLUGINS + "".join(f"\n## {kind.capitalize()}\n{_table(kind, *columns)}" for kind, columns in parts.items())
 
 
-def _table(kind: str, columns: tuple[str, ...]) -> str:
+def _table(kind: str, *columns: str) -> str:
     lines = ["", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for row in facts(kind):
-        lines.append("| " + " | ".join(f"`{row['name']}`" if key == "name" else cell(row.get(key)) for key in columns) + " |")
+        cells = [f"`{row['name']}`", *(cell(row.get(column)) for column in columns[1:])]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -84,7 +107,7 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 
-def write(app: Any) -> None:
+def write(_: Any) -> None:
     for name, page in PAGES.items():
         path, text = HERE / "reference" / f"{name}.md", page()
         path.parent.mkdir(exist_ok=True)

@@ -8,6 +8,13 @@ import typer
 
 from vestige.cli import app
 
+INTRODUCTION = """# Commands
+
+Results go to stdout or to `-o FILE`, talk goes to stderr. `vestige VERB --help` says the same as this page. Every
+option is also an environment variable, `VESTIGE_` with the verb and the option: `VESTIGE_AUDIT_FAIL_ON` is `--fail-on`
+of `vestige audit`.
+"""
+
 
 def commands() -> dict[str, Any]:
     """Return every verb of the command line by name."""
@@ -17,22 +24,23 @@ def commands() -> dict[str, Any]:
 
 
 def commands_page() -> str:
-    lines = ["# Commands", "", "Results go to stdout or to `-o FILE`, talk goes to stderr. `vestige VERB --help` says the same as this page.",
-             "Every option is also an environment variable: `VESTIGE_`, the verb and the option, so `VESTIGE_AUDIT_FAIL_ON` for",
-             "`--fail-on` of `vestige audit`.", ""]
-    for name, command in commands().items():
-        given = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
-        options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
-        words = ["vestige", name, *map(_word, given), *(["[OPTIONS]"] if options else [])]
-        lines += [f"## vestige {name}", "", f"    {' '.join(words)}", "", command.help or "", ""]
-        if given or options:
-            lines += ["| | |", "|---|---|"]
-        for parameter in given + options:
-            label = parameter.name.upper() if parameter in given else ", ".join(parameter.opts)
-            metavar = f" {parameter.metavar}" if parameter.metavar and parameter in options else ""
-            lines.append(f"| `{label}{metavar}` | {(parameter.help or '').replace('|', chr(92) + '|')} |")
-        lines.append("")
-    return "\n".join(lines)
+    return INTRODUCTION + "".join(_command(name, command) for name, command in commands().items())
+
+
+def _command(name: str, command: Any) -> str:
+    given = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
+    options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
+    words = ["vestige", name, *map(_word, given), *(["[OPTIONS]"] if options else [])]
+    lines = ["", f"## vestige {name}", "", f"    {' '.join(words)}", "", command.help or "", ""]
+    rows = [_row(parameter.name.upper(), parameter.help) for parameter in given]
+    for parameter in options:
+        metavar = f" {parameter.metavar}" if parameter.metavar else ""
+        rows.append(_row(", ".join(parameter.opts) + metavar, parameter.help))
+    return "\n".join([*lines, *(["| | |", "|---|---|", *rows, ""] if rows else [])])
+
+
+def _row(label: str, about: str | None) -> str:
+    return f"| `{label}` | {(about or '').replace('|', chr(92) + '|')} |"
 
 
 def _word(argument: Any) -> str:

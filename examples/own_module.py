@@ -1,4 +1,4 @@
-"""Audit a torch module of one's own: give the factory and how it is trained, and shadow models follow the same recipe."""
+"""Audit a torch module of one's own: say how it is trained, and shadow models follow the same recipe."""
 
 import numpy as np
 import torch
@@ -18,7 +18,10 @@ X = (X / 16).astype(np.float32)
 order = np.random.default_rng(0).permutation(len(X))
 members, others = order[:800], order[800:1600]
 
-recipe = vestige.TorchRecipe(model=make, epochs=40, lr=0.1, momentum=0.9, batch_size=32)
+# How the model below is trained, all of it: what a recipe leaves out (a schedule, weight decay) has defaults.
+recipe = vestige.TorchRecipe(
+    model=make, epochs=40, lr=0.1, momentum=0.9, batch_size=32, schedule="constant", weight_decay=0.0
+)
 
 torch.manual_seed(0)
 model = make()

@@ -374,7 +374,10 @@ def test_variables_of_others_are_left_alone():
         ({"audit": {"attacks": 5}}, "Expected 'audit.attacks' to be text or a list, got 5."),
         ({"audit": {"attacks": ["a", 5]}}, "Expected 'audit.attacks[1]' to be text or a table, got 5."),
         ({"audit": {"attacks": []}}, "Expected 'audit.attacks' to be a battery or at least one attack, got []."),
-        ({"audit": {"attacks": [{"nme": "lira"}]}}, "Expected 'audit.attacks' to be attacks by name, or tables with"),
+        (
+            {"audit": {"attacks": [{"nme": "lira"}]}},
+            "Expected 'audit.attacks' to be attacks by name, or tables such as",
+        ),
         ({"audit": {"fpr": [0.1, "x"]}}, "Expected 'audit.fpr[1]' to be a number, got 'x'."),
         ({"audit": {"fpr": [2]}}, "a list of false-positive rates strictly between 0 and 1, got [2]."),
         ({"audit": {"fpr": []}}, "a list of false-positive rates strictly between 0 and 1, got []."),
@@ -470,7 +473,7 @@ def test_absent_files(tmp_path):
     (tmp_path / "audit.toml").write_text("seed = 1")
     assert "called 'digitz'. Did you mean 'digits'?" in sentence("digitz")
     assert f"Did you mean '{tmp_path / 'audit.toml'}'?" in sentence(tmp_path / "audti.toml")
-    assert "Bundled examples: digits" in sentence("/nonexistent/folder/x.toml")
+    assert "Bundled examples: adult-forest, digits" in sentence("/nonexistent/folder/x.toml")
     assert f"got the folder '{tmp_path}'. In it are: audit.toml." in sentence(tmp_path)
     assert "Could not read the config" in sentence("x" * 5000)
     assert len(sentence("x" * 5000)) < 200

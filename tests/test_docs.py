@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
 import shlex
 import sys
@@ -35,7 +36,9 @@ def blocks(page, language):
 
 
 def written(language):
-    return [pytest.param(text, id=f"{page.stem}-{k}") for page in PAGES for k, text in enumerate(blocks(page, language))]
+    return [
+        pytest.param(text, id=f"{page.stem}-{k}") for page in PAGES for k, text in enumerate(blocks(page, language))
+    ]
 
 
 def code_of(page):
@@ -48,6 +51,10 @@ def code_of(page):
     for fenced in re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
         yield from fenced.splitlines()
     yield from re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
+
+
+def is_command(line):
+    return re.search(r"(^|[\s/])vestige\s+\w", line) and not re.match(r"\s*(from|import|#)\b|.*\w\(", line)
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +122,14 @@ def test_every_verb_is_spoken_of(verbs):
 
 @pytest.mark.parametrize("page", COMMANDS, ids=lambda page: f"{page.parent.name}-{page.stem}")
 def test_commands_are_verbs_with_options_that_exist(page, verbs):
-    for line in code_of(page):
-        for words in re.findall(r"(?<![\w/.-])vestige ([a-z]+\b[^|>]*)", line.partition("#")[0]):
-            verb, *rest = shlex.split(words.replace("…", "x"))
+    for line in filter(is_command, code_of(page)):
+        words = shlex.split(line, comments=True)
+        start = next((k for k, word in enumerate(words) if word.rpartition("/")[2] == "vestige"), len(words))
+        verb, *rest = [*words[start + 1 :], *([""] if start + 1 >= len(words) else [])]
+        if verb and not verb.isupper():
             assert verb in verbs, line
             options = {option for parameter in verbs[verb].params for option in parameter.opts} | {"--help"}
+            rest = list(itertools.takewhile(lambda word: word not in ("|", ">", ">>"), rest))
             assert [word for word in rest if word.startswith("-") and word not in options] == [], line
 
 

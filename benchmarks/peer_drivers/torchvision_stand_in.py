@@ -34,7 +34,7 @@ def _anything(name: str) -> type:
 
 
 class _TakesAnything:
-    def __init__(self, *args, **options) -> None:  # noqa: ARG002
+    def __init__(self, *args, **options) -> None:
         pass
 
 

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from vestige.config import AuditConfig
-from vestige.errors import DataError
+from vestige.config_files import load_config
 from vestige.log import AuditLog
 from vestige.progress import Progress, Silence
-from vestige.records import Records, Task
+from vestige.records import Task
 from vestige.target import Recipe
 
 
@@ -45,30 +44,25 @@ def audit(
     person each row belongs to; ``task``: classification or regression, where the model and labels leave a doubt. Raises DataError, ModelError or UsageError in one sentence.
     """
     from vestige.auditing.inputs import Inputs
+    from vestige.auditing.pooling import pool
     from vestige.auditing.run import Audit
     from vestige.backends.coerce import as_target, default_recipe
     from vestige.store import Store
 
-    records, members = _pool(members_x, members_y, nonmembers_x, nonmembers_y, groups, task or _task_of(model))
-    config = AuditConfig.model_validate(
-        {
-            "name": type(model).__name__,
-            "seed": seed,
-            "store": None if store is None else str(store),
-            "shadow": {"count": shadow, "executor": executor},
-            "audit": {
-                "attacks": attacks if isinstance(attacks, str) else [a if isinstance(a, str) else dict(a) for a in attacks],
-                "access": access,
-                "fpr": list(fpr),
-            },
-        }
-    )
-    inputs = Inputs(
-        records=records,
-        recipe=recipe if recipe is not None or shadow == 0 else default_recipe(model),
-        target=as_target(model, task=records.task, classes=records.classes),
-        members=members,
-    )
+    task = task or _task_of(model)
+    records, members = pool(members_x, members_y, nonmembers_x, nonmembers_y, groups=groups, task=task)
+    options = {
+        "name": type(model).__name__,
+        "seed": seed,
+        "store": None if store is None else str(store),
+        "shadow": {"count": shadow, "executor": executor},
+        "audit": {"attacks": attacks, "access": access, "fpr": fpr.tolist() if isinstance(fpr, np.ndarray) else fpr},
+    }
+    config = load_config(options, environ={})
+    target = as_target(model, task=records.task, classes=records.classes)
+    if recipe is None and shadow != 0:
+        recipe = default_recipe(model)
+    inputs = Inputs(records=records, recipe=recipe, target=target, members=members)
     run = Audit(inputs=inputs, config=config, store=Store.default(store))
     if progress is True:
         from vestige.console import watching
@@ -85,25 +79,3 @@ def _task_of(model: Any) -> Task | None:
     from sklearn.base import BaseEstimator, is_regressor
 
     return "regression" if isinstance(model, BaseEstimator) and is_regressor(model) else None
-
-
-def _pool(
-    members_x: Any, members_y: Any, nonmembers_x: Any, nonmembers_y: Any, groups: Any, task: Task | None
-) -> tuple[Records, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    for name, x, y in (("members", members_x, members_y), ("non-members", nonmembers_x, nonmembers_y)):
-        if len(x) != len(y):
-            raise DataError(f"Expected one label per record, got {len(x)} {name} and {len(y)} labels.")
-        if not len(x):
-            raise DataError(f"Expected at least one record among the {name}, got none.")
-    if hasattr(members_x, "iloc") or hasattr(nonmembers_x, "iloc"):
-        import pandas as pd
-
-        x = pd.concat([pd.DataFrame(members_x), pd.DataFrame(nonmembers_x)], ignore_index=True)
-    else:
-        inside, outside = np.asarray(members_x), np.asarray(nonmembers_x)
-        if inside.shape[1:] != outside.shape[1:]:
-            raise DataError(f"Expected members and non-members of one shape, got {inside.shape[1:]} and {outside.shape[1:]}.")
-        x = np.concatenate([inside, outside])
-    y = np.concatenate([np.asarray(members_y), np.asarray(nonmembers_y)])
-    records = Records.build(x, y, groups=groups, name="arrays", task=task)
-    return records, np.arange(len(y)) < len(members_y)

@@ -205,4 +205,4 @@ def _options(
 
 def main() -> None:
     """Run the command line: expected failures end in one sentence and their exit code, bugs in a traceback."""
-    app()
+    app(prog_name="vestige")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from vestige.config_files import examples, find_example, load_config
 from vestige.console import watching
-from vestige.errors import StoreError, UsageError
+from vestige.endings import INTERRUPTED, complaint, say, unread
+from vestige.errors import StoreError, UsageError, VestigeError
 from vestige.log import AuditLog
 
 if TYPE_CHECKING:
@@ -35,32 +36,53 @@ def run_audit(
 ) -> int:
     """Run an audit, write its folder, print the summary; return the exit code."""
     config = _config(source, overrides, trust)
-    rules = [*fail_on]
     before = None if baseline is None else AuditLog.load(baseline)
     folder = _folder(out or Path("audits") / config.name)
-    from vestige.auditing.judging import judged, rules_of
+    from vestige.auditing.judging import judgeable, judged, rules_of
     from vestige.auditing.run import Audit
 
-    rules_of(config, rules)
+    rules = rules_of(config, fail_on)
     with watching(quiet=quiet) as progress:
         audit = Audit.from_config(config, fetching=_fetching(progress))
+        judgeable(rules, [label for label, _ in audit.attacks], config)
         log = audit.run(progress)
-    log = judged(log, rules_of(config, rules), before)
+    if log.status == "interrupted" and _holds_results(folder):
+        say(f"{INTERRUPTED} The results in '{folder}' are those of an earlier run.")
+        return log.exit_code
+    log = judged(log, rules, before)
+    _write(log, folder)
+    with unread():
+        if json:
+            sys.stdout.write(log.to_json() + "\n")
+        if not quiet:
+            from vestige.report.terminal import print_summary
+
+            print_summary(log, _talk(json))
+            sys.stderr.write(f"Report: {folder / 'report.html'}\n")
+        sys.stdout.flush()
+    if trouble := complaint(log):
+        say(trouble)
+    return log.exit_code
+
+
+def _holds_results(folder: Path) -> bool:
+    try:
+        return AuditLog.load(folder).status != "interrupted"
+    except VestigeError:
+        return False
+
+
+def _write(log: AuditLog, folder: Path) -> None:
+    from vestige.store import write_atomically
+
     log.save(folder / "audit.json")
     log.report(folder / "report.html")
     records = log.records_csv()
     if records:
-        from vestige.store import write_atomically
-
         write_atomically(folder / "records.csv", records.encode())
-    if json:
-        sys.stdout.write(log.to_json() + "\n")
-    if not quiet:
-        from vestige.report.terminal import print_summary
-
-        print_summary(log, _talk(json))
-        sys.stderr.write(f"Report: {folder / 'report.html'}\n")
-    return log.exit_code
+    else:
+        # Whatever is there belongs to another run.
+        (folder / "records.csv").unlink(missing_ok=True)
 
 
 def show_plan(source: str, *, overrides: Sequence[str], json: bool) -> None:
@@ -134,13 +156,15 @@ def judge_log(path: Path, fail_on: Sequence[str], baseline: Path | None) -> int:
     from vestige.config import AuditConfig
 
     log = AuditLog.load(path)
-    config = AuditConfig.model_validate(log.config) if log.config else AuditConfig()
+    config = load_config(log.config, environ={})
     rules = rules_of(config if not fail_on else AuditConfig(), fail_on)
     if not rules and baseline is None:
         raise UsageError("There is no rule to judge by.", hint='Give one, for example --fail-on "tpr@0.01>0.05", or a [gate] table.')
     log = judged(log, rules, None if baseline is None else AuditLog.load(baseline))
     for finding in log.findings:
         sys.stdout.write(f"{'pass' if finding.passed else 'FAIL'}  {finding.message}\n")
+    if trouble := complaint(log):
+        say(trouble)
     return log.exit_code
 
 
@@ -162,7 +186,9 @@ def write_example(path: Path, example: str) -> None:
     try:
         path.write_text(source.read_text("utf-8"), "utf-8")
     except OSError as error:
-        raise StoreError(f"Could not write '{path}': {error.strerror or error}.") from error
+        raise StoreError(
+            f"Could not write '{path}': {error.strerror or error}.", hint="Choose a folder that exists and can be written to."
+        ) from error
     sys.stderr.write(f"Wrote {path}. Next: vestige plan {path}, then vestige audit {path}\n")
 
 

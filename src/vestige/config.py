@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from vestige.canonical import digest
 
-FIGURES = ("tpr", "auc", "balanced_accuracy", "epsilon")
+FIGURES = ("tpr", "auc", "balanced_accuracy", "records_at_risk")
 
 
 def _sentence(text: str) -> PydanticCustomError:
@@ -100,6 +100,7 @@ class ShadowConfig(Section):
         default=None, gt=0, lt=1, description="share of the pool each trains on; omitted: the target's"
     )
     design: Literal["blocks", "bernoulli"] = Field(default="blocks", description="how records are dealt to the models")
+    masks: str | None = Field(default=None, description="an .npy file of (count, records) 0/1: who trains on what, given by you")
     data: str = Field(default="same", description="same | disjoint | another dataset's name")
     architecture: str | dict[str, Any] = Field(default="same", description="same | another [recipe] table")
     executor: str = Field(default="inline", description="inline | processes | ray")
@@ -124,7 +125,7 @@ class AuditSection(Section):
         default=4, ge=0, description="shadow models used to set thresholds and calibrate posteriors"
     )
     queries: list[str] = Field(
-        default=[], description="augmented queries besides the plain one: flip, shift:PIXELS (images)"
+        default=[], description="augmented queries besides the plain one: flip and shift:PIXELS (images), noise:SIGMA"
     )
     confidence: Real = Field(default=0.95, gt=0.5, lt=1, description="of every interval")
     records_in_log: Int = Field(
@@ -142,7 +143,7 @@ class AuditSection(Section):
             raise ValueError("a battery or at least one attack")
         for attack in value if isinstance(value, list) else []:
             if isinstance(attack, dict) and not isinstance(attack.get("name"), str):
-                raise ValueError("attacks by name, or tables with a name such as { name = 'lira', online = false }")
+                raise ValueError("attacks by name, or tables such as { name = 'lira', params = { centre = 'mean' } }")
         return value
 
     @field_validator("fpr")

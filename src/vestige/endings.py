@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from vestige.errors import ExitCode, VestigeError
 
-INTERRUPTED = "interrupted; what was finished is in the store, and the same command goes on from there."
+if TYPE_CHECKING:
+    from vestige.log import AuditLog
+
+INTERRUPTED = "Interrupted; what was finished is in the store, and the same command goes on from there."
 
 
 def say(text: str) -> None:
@@ -26,7 +29,7 @@ def exit_code_of(verb: Callable[[], Any]) -> int:
     """Run a verb and return its exit code: expected failures are said in one sentence, bugs stay tracebacks."""
     code = int(ExitCode.OK)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), unread():
             warnings.showwarning = _show_warning
             verb()
     except typer.Exit as ended:
@@ -37,13 +40,6 @@ def exit_code_of(verb: Callable[[], Any]) -> int:
     except KeyboardInterrupt:
         say(INTERRUPTED)
         code = int(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        _hush()
-    except SystemExit as ended:
-        # Rich leaves this way, with exit code 1, when the reader of a pipe has gone.
-        if not isinstance(ended.__context__, BrokenPipeError):
-            raise
-        _hush()
     except OSError as error:
         what = f" '{os.fsdecode(error.filename)}'" if isinstance(error.filename, str | bytes) else ""
         reason = f"Could not read or write{what}: {error.strerror or error}."
@@ -53,6 +49,36 @@ def exit_code_of(verb: Callable[[], Any]) -> int:
         say("There was not enough memory. Audit fewer records ([data] limit), or use fewer workers; what was finished is in the store.")
         code = int(ExitCode.INCOMPLETE)
     return _flushed(code)
+
+
+@contextmanager
+def unread() -> Iterator[None]:
+    """Write to stdout; that nobody reads it any more, as with ``| head``, is no failure."""
+    try:
+        yield
+    except BrokenPipeError:
+        _hush()
+    except SystemExit as ended:
+        # Rich leaves this way when the reader has gone.
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        _hush()
+
+
+def complaint(log: AuditLog) -> str:
+    """Return why a log's exit code is not 0, in one sentence, or an empty string."""
+    if log.status == "interrupted":
+        return INTERRUPTED
+    if log.status != "complete":
+        left = [f"{one.title} {'failed' if one.status == 'failed' else 'was skipped'}: {one.reason}" for one in log.attacks if one.status != "ok"]
+        more = f" ({len(left) - 1} more did not run either)" if len(left) > 1 else ""
+        return f"The audit is incomplete{more}: {left[0] if left else 'no attack ran'}".rstrip(".") + "."
+    for check in log.checks:
+        if check.level == "error":
+            return f"The audit is not to be trusted: {check.message} {check.cure}"
+    failed = [finding for finding in log.findings if not finding.passed]
+    more = f" ({len(failed)} of {len(log.findings)} rules)" if len(failed) > 1 else ""
+    return f"The gate failed{more}: {failed[0].message}" if failed else ""
 
 
 def _flushed(code: int) -> int:

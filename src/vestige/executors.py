@@ -189,7 +189,8 @@ def _pooled(
         while queue or running:
             # No more than one job for each worker: then what is running when one dies is suspect, and nothing else.
             while queue and len(running) < size:
-                running[pool.submit(_perform, folder, queue[0])] = queue[0]
+                with _deaf_to_interrupts():
+                    running[pool.submit(_perform, folder, queue[0])] = queue[0]
                 queue.popleft()
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
@@ -204,6 +205,19 @@ def _pooled(
         return []
     finally:
         pool.shutdown(wait=True, kill_workers=not finished)
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Start workers that never hear Ctrl-C, not even while they import; here it is heard a moment later."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _settle(parent: int) -> None:

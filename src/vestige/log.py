@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from vestige.errors import DataError, MissingDependency, UsageError
 from vestige.record_table import RecordRow, to_csv
@@ -349,10 +349,8 @@ class AuditLog(Part):
         try:
             return cls.model_validate_json(text)
         except ValueError as error:
-            first = str(error).splitlines()
             raise DataError(
-                f"Expected {source} to be a {FORMAT} log of version {VERSION}, "
-                f"got something else: {' '.join(first[1:3])}.",
+                f"Expected {source} to be a {FORMAT} log of version {VERSION}, got something else: {_first(error)}.",
                 hint="Give the audit.json that `vestige audit --out DIR` wrote.",
             ) from error
 
@@ -364,7 +362,11 @@ class AuditLog(Part):
         try:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"Could not read an audit log from '{file}': {error}.") from error
+            reason = "it is not text" if isinstance(error, UnicodeDecodeError) else error.strerror or error
+            raise DataError(
+                f"Could not read an audit log from '{file}': {reason}.",
+                hint="Give the audit.json that `vestige audit --out DIR` wrote, or its folder.",
+            ) from error
         return cls.from_json(text, f"'{file}'")
 
     def save(self, path: str | Path) -> Path:
@@ -430,3 +432,12 @@ class AuditLog(Part):
     def _repr_html_(self) -> str:
         card: str = load("vestige.report.card:render")(self)
         return card
+
+
+def _first(error: ValueError) -> str:
+    """Return the first thing that validation found, without the library's own advice."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    found = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, found["loc"]))
+    return f"{place}: {found['msg']}" if place else found["msg"]

@@ -112,10 +112,11 @@ def test_cross_entropy_needs_classes():
 def test_fingerprint_covers_what_changes_a_model_and_nothing_else():
     base = TorchRecipe(model=factory)
     assert json.loads(base.fingerprint())["epochs"] == 50
-    assert base.fingerprint() == TorchRecipe(model=factory, threads=2, chunk=3).fingerprint()
+    assert base.fingerprint() == TorchRecipe(model=factory, chunk=3).fingerprint()
     assert TorchRecipe(hidden=[8, 4]).fingerprint() == TorchRecipe(hidden=(8, 4)).fingerprint()
     changed = [
         {"epochs": 51}, {"batch_size": 32}, {"lr": 0.01}, {"momentum": 0.8}, {"nesterov": True}, {"schedule": "step"},
+        {"threads": 2},
         {"weight_decay": 0.0}, {"optimizer": "adam"}, {"loss": "mse"}, {"augment": "flip"}, {"normalize": "unit"},
         {"model": shaped}, {"model": functools.partial(shaped, (6,), 3)}, {"model": functools.partial(shaped, (6,), 4)},
         {"schedule": lambda done: 1 - done}, {"schedule": lambda done: 1 - done / 2},

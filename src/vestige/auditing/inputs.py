@@ -35,6 +35,27 @@ class Inputs:
             raise UsageError("An existing target needs to know which records it was trained on, and a member list needs a target.")
         if self.members is not None and len(self.members) != len(self.records):
             raise DataError(f"Expected {len(self.records)} membership flags, one per record, got {len(self.members)}.")
+        if self.recipe is not None and not isinstance(self.recipe, Recipe):
+            raise UsageError(
+                f"Expected a recipe, which says how models like the target are trained, got a {type(self.recipe).__name__}.",
+                hint="Pass vestige.TorchRecipe(…), vestige.SklearnRecipe(estimator) or vestige.FunctionRecipe(train).",
+            )
+        _check_labels(self.target, self.members, self.records)
+
+
+def _check_labels(target: Target | None, members: BoolArray | None, records: Records) -> None:
+    """Raise DataError when a member has a class that the target has never seen."""
+    known = getattr(target, "columns", None)
+    if members is None or known is None or not records.classes:
+        return
+    strange = members & ~np.isin(records.y, known)
+    if strange.any():
+        names = sorted({records.classes[int(label)] for label in records.y[strange]})
+        raise DataError(
+            f"Expected members that the model was trained on, but {int(strange.sum())} of {int(members.sum())} have a "
+            f"class that it does not know ({', '.join(names[:5])}).",
+            hint="Check the labels, and the list of members.",
+        )
 
 
 def from_config(config: AuditConfig, *, fetching: Fetching | None = None) -> Inputs:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from vestige import checks, gate
 from vestige.config import AuditConfig
+from vestige.errors import UsageError
 from vestige.log import AuditLog, Check, Finding
+from vestige.registry import did_you_mean
 
 
 def rules_of(config: AuditConfig, extra: Sequence[str] = ()) -> list[gate.Rule]:
@@ -15,6 +18,23 @@ def rules_of(config: AuditConfig, extra: Sequence[str] = ()) -> list[gate.Rule]:
         gate.rule(figure, rule.max, attack=rule.attack, judge=rule.judge) for figure, rule in config.gate.items()
     ]
     return [*ours, *(gate.parse_rule(text) for text in extra)]
+
+
+def judgeable(rules: Sequence[gate.Rule], attacks: Sequence[str], config: AuditConfig) -> None:
+    """Raise UsageError, before anything is trained, for a rule on an attack or a rate that the audit will not have."""
+    for rule in rules:
+        names = [*attacks, *(label.partition("[")[0] for label in attacks)]
+        if rule.attack is not None and rule.attack not in names:
+            raise UsageError(
+                f"The rule '{rule.id}' judges the attack '{rule.attack}', and this audit runs {', '.join(attacks)}.",
+                hint=did_you_mean(rule.attack, list(dict.fromkeys(names))) or "Add it to [audit] attacks.",
+            )
+        if rule.fpr is not None and not any(math.isclose(rule.fpr, rate) for rate in config.audit.fpr):
+            rates = ", ".join(f"{rate:g}" for rate in config.audit.fpr)
+            raise UsageError(
+                f"The rule '{rule.id}' judges a false-positive rate of {rule.fpr:g}, and this audit measures {rates}.",
+                hint=f"Add {rule.fpr:g} to [audit] fpr.",
+            )
 
 
 def judged(log: AuditLog, rules: Sequence[gate.Rule], before: AuditLog | None = None) -> AuditLog:

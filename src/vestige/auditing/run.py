@@ -11,6 +11,7 @@ import numpy as np
 from vestige.attacks import params_of, resolve, unfit
 from vestige.attacks.assemble import Field
 from vestige.attacks.base import Attack
+from vestige.auditing.drawing import draw_split
 from vestige.auditing.inputs import Fetching, Inputs, from_config
 from vestige.auditing.knowledge import Elsewhere, gather_elsewhere, halves, other_records, shadow_recipe, unlike
 from vestige.auditing.plan import Plan, make_plan, probe
@@ -26,13 +27,12 @@ from vestige.signals.answers import resolution_of
 from vestige.signals.base import Signals
 from vestige.signals.measure import measure
 from vestige.signals.queries import variants_of
-from vestige.split import Split, draw
+from vestige.split import Split
 from vestige.store import Store
 from vestige.target import Access, CountingTarget, Recipe
 
 DEFAULT_SHADOWS = {"quick": 10}
 USUAL_SHADOWS = 64
-CALIBRATION_RECORDS = 100
 RESOLUTION_RECORDS = 4096
 
 
@@ -98,27 +98,7 @@ class Audit:
 
     def split(self) -> Split:
         """Draw who trains on what."""
-        config, records, members = self.config, self.inputs.records, self.inputs.members
-        shadows = 0 if self.elsewhere is not None else self.shadows
-        if config.audit.targets > 1 + shadows:
-            raise UsageError(
-                f"[audit] targets = {config.audit.targets} needs at least {config.audit.targets - 1} shadow models "
-                f"of the audited records, and there are {shadows}."
-            )
-        population = config.data.population if members is None else _population_share(members, config.data.population)
-        fraction = config.shadow.fraction
-        if fraction is None:
-            fraction = 0.5 if members is None else _member_share(members, population)
-        return draw(
-            len(records),
-            shadows=shadows,
-            seed=config.seed,
-            fraction=fraction,
-            design=config.shadow.design,
-            groups=records.groups,
-            population=population,
-            members=members,
-        )
+        return draw_split(self.config, self.inputs, 0 if self.elsewhere is not None else self.shadows)
 
     def demand(self, split: Split) -> Demand:
         """Say which signals are wanted on which records."""
@@ -304,18 +284,3 @@ class Audit:
 def name_of(label: str) -> str:
     """Return the registered name in a label such as ``lira[pooled]``."""
     return label.partition("[")[0]
-
-
-def _population_share(members: np.ndarray[tuple[int], np.dtype[np.bool_]], asked: float) -> float:
-    """Return the share of all records to hold out so that the non-members lose only the share that was asked for."""
-    nonmembers = int((~members).sum())
-    held_out = int(nonmembers * asked)
-    return held_out / len(members) if held_out >= CALIBRATION_RECORDS else 0.0
-
-
-def _member_share(members: np.ndarray[tuple[int], np.dtype[np.bool_]], population: float) -> float:
-    inside = int(members.sum())
-    pool = len(members) * (1 - population)
-    if not 0 < inside < len(members):
-        raise DataError(f"Expected both members and non-members, got {inside} members among {len(members)} records.")
-    return inside / pool

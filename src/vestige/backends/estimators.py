@@ -20,12 +20,18 @@ THREADS = ("n_jobs", "nthread", "thread_count")
 def first_line(error: BaseException) -> str:
     """Return the first line of what an error says, or its type when it says nothing."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return shortened(lines[0]) if lines else type(error).__name__
 
 
 def said(error: BaseException) -> str:
     """Return an error's type and the first line of what it says."""
-    return f"{type(error).__name__}: {first_line(error)}"
+    return f"{type(error).__name__}: {first_line(error)}" if str(error).strip() else type(error).__name__
+
+
+def shortened(text: str, most: int = 240) -> str:
+    """Return a text without its last full stop, cut to a readable length."""
+    text = text.strip().rstrip(".")
+    return text if len(text) <= most else f"{text[:most].rstrip()} …"
 
 
 def named(estimator: Any) -> str:
@@ -45,7 +51,7 @@ def fresh(estimator: Any, seed: int, *, threads: int | None = None) -> Any:
         copy = clone(estimator)
     except TypeError as error:
         raise ModelError(
-            f"Expected an estimator that scikit-learn can clone, got {type(estimator).__name__}: {first_line(error)}",
+            f"Expected an estimator that scikit-learn can clone, got {type(estimator).__name__}: {first_line(error)}.",
             hint="Write a training function and use FunctionRecipe(train) with train(x, y, seed) -> model.",
         ) from error
     changes: dict[str, Any] = {}

@@ -58,7 +58,7 @@ class CallableTarget:
             raise
         except Exception as error:
             raise ModelError(
-                f"The model's function failed on features of shape {getattr(x, 'shape', '?')}: {said(error)}",
+                f"The model's function failed on features of shape {getattr(x, 'shape', '?')}: {said(error)}.",
                 hint="Check that it takes a batch of records and answers one row for each.",
             ) from error
         if values.ndim == 2 and values.shape[1] == 1:
@@ -143,7 +143,7 @@ class FunctionRecipe:
             raise
         except Exception as error:
             raise ModelError(
-                f"The training function {self._name} failed on {len(rows)} records: {said(error)}",
+                f"The training function {self._name} failed on {len(rows)} records: {said(error)}.",
                 hint="Call it on a few records yourself to see where.",
             ) from error
         if model is None:

@@ -75,7 +75,7 @@ def _check(path: Path, suffix: str, kind: str | None) -> None:
     if not path.exists():
         raise ModelError(f"There is no model file '{path}'.", hint="Check the path; it is relative to where you are.")
     if path.is_dir():
-        raise ModelError(f"Expected a model file, got the folder '{path}'.")
+        raise ModelError(f"Expected a model file, got the folder '{path}'.", hint="Name the file inside it.")
     if path.stat().st_size == 0:
         raise ModelError(f"The model file '{path}' is empty.", hint="Write it again; its writer may have been stopped.")
 
@@ -129,6 +129,15 @@ def _read_torch(path: Path, trust: bool) -> Any:
                 f"'{path.name}' is a TorchScript program, which this does not run.",
                 hint="Save its state_dict() and give the recipe that builds the module.",
             )
+    else:
+        with path.open("rb") as file:
+            start = file.read(2)
+        if start[:1] != b"\x80":
+            what = "a file that is cut short" if start == b"PK" else "another kind of file"
+            raise ModelError(
+                f"Expected weights that torch.save wrote in '{path}', got {what}.",
+                hint="Save model.state_dict() again, or copy the whole file.",
+            )
     try:
         return torch.load(path, map_location="cpu", weights_only=not trust)
     except pickle.UnpicklingError as error:
@@ -176,10 +185,12 @@ def _with_weights(path: Path, state: Mapping[str, Any], recipe: Recipe | None, r
         target = restore(records, arrays)
         # A torch target builds its module when first asked for it, and refuses weights that do not fit only then.
         getattr(target, "module", None)
-    except (VestigeError, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:
-        complaint = " ".join(line.strip() for line in str(error).splitlines()[:2])
+        if isinstance(error, VestigeError) and not isinstance(error, ModelError):
+            raise
+        complaint = " ".join(line.strip() for line in str(error.__cause__ or error).splitlines()[:2])
         raise ModelError(
             f"The weights in '{path.name}' do not fit the recipe's architecture: {complaint}",
             hint="Check the recipe's model, its sizes, and the number of features and classes.",

@@ -116,7 +116,7 @@ class SklearnTarget:
             raise
         except Exception as error:
             raise ModelError(
-                f"{named(self.estimator)}.{method} failed on {getattr(x, 'shape', '?')} features: {first_line(error)}",
+                f"{named(self.estimator)}.{method} failed on {getattr(x, 'shape', '?')} features: {first_line(error)}.",
                 hint="Check that the records have the features that the model was trained on, in the same form.",
             ) from error
 
@@ -250,7 +250,7 @@ def _refused(model: Any, records: Records, rows: IntArray, error: Exception) -> 
             hint="Give each model more records, or records that are less unbalanced.",
         )
     return ModelError(
-        f"{named(model)} could not be trained on {len(rows)} records: {first_line(error)}",
+        f"{named(model)} could not be trained on {len(rows)} records: {first_line(error)}.",
         hint="Try its fit(x, y) on the same records; text columns need preprocess='auto' or an encoding pipeline.",
     )
 

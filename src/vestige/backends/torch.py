@@ -27,7 +27,7 @@ __all__ = ["TorchRecipe", "TorchTarget", "query_many"]
 
 # Raise when a change of the training arithmetic makes stored models differ from newly trained ones.
 ARITHMETIC = 1
-_NO_EFFECT = ("threads", "chunk")
+_NO_EFFECT = ("chunk",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,9 @@ class TorchRecipe:
     ``callable(params) -> Optimizer``. ``schedule``: constant, cosine, step (a tenth from half of the epochs, a
     hundredth from three quarters), or ``callable(share_of_epochs_done) -> multiplier``, asked once per epoch. ``loss``:
     cross_entropy, mse, or ``callable(outputs, y)``. ``augment``: none, flip, shift, flip+shift, or
-    ``callable(x, generator)``. ``normalize``: auto, none, standard, unit (see `fit_features`). ``threads``: how many
-    models train side by side in this process; neither it nor ``chunk`` (models per call of ``fit_many``, see
-    `chunk_size`) changes a result.
+    ``callable(x, generator)``. ``normalize``: auto, none, standard, unit (see `fit_features`). ``threads``: of
+    each operation; they may change the last bits, and several processes with one thread each are faster. ``chunk``:
+    models per call of ``fit_many``, see `chunk_size`; it changes no bit.
     """
 
     model: str | Callable[..., nn.Module] = "mlp"
@@ -129,7 +129,7 @@ class TorchRecipe:
 
     def chunk_size(self, records: Records) -> int:
         """Return how many models one call of ``fit_many`` trains best."""
-        return self.chunk if self.chunk != "auto" else self._setup(records).chunk() * self.threads
+        return self.chunk if self.chunk != "auto" else self._setup(records).chunk()
 
     def _setup(self, records: Records) -> Setup:
         try:

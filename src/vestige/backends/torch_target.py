@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vestige.backends.estimators import said
 from vestige.backends.features import Features
 from vestige.errors import DataError, MissingDependency, ModelError
 from vestige.target import Access, Outputs, require
@@ -130,8 +131,15 @@ class TorchTarget:
         try:
             module.eval()
             for start in range(0, len(x), BLOCK):
-                with torch.no_grad():
-                    answer = module(x[start : start + BLOCK])
+                block = x[start : start + BLOCK]
+                try:
+                    with torch.no_grad():
+                        answer = module(block)
+                except Exception as error:  # whatever the user's own forward raises
+                    raise ModelError(
+                        f"The model could not answer a batch of shape {tuple(block.shape)}: {said(error)}.",
+                        hint="Check that the records have the features that it was trained on, in the same form.",
+                    ) from error
                 if not isinstance(answer, torch.Tensor):
                     raise ModelError(f"Expected the model to return a tensor, got {type(answer).__name__}.")
                 yield answer

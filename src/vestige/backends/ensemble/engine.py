@@ -1,9 +1,8 @@
-"""Chooses how models are trained from their structure, and runs it on one or several threads."""
+"""Chooses how models are trained from their structure, and runs it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
@@ -37,18 +36,22 @@ def train_many(
 ) -> list[State]:
     """Train one model per entry of ``rows``; each is the one that its rows and seed alone would give.
 
-    Each thread trains models of its own with one-threaded kernels: small batches gain nothing from being cut up, and
-    results do not depend on the number of threads.
+    ``threads`` cut each operation up; batches of a few dozen records gain little from that, and other processes next to
+    this one gain more.
     """
     modules = [_initialised(plan, seed) for seed in seeds]
     normalises = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in modules[0].modules()) if modules else False
     orders = [
         Order.of(own, plan.batch_size, seed, join_last_single=normalises) for own, seed in zip(rows, seeds, strict=True)
     ]
-    with _one_thread(plan.device):
+    with _threads(plan.device, threads):
         if graph is None:
             return _one_by_one(plan, modules, orders, on_model)
-        return _together(plan, graph, modules, orders, threads, on_model)
+        states = stacked.train(plan, graph, modules, orders)
+    if on_model is not None:
+        for k in range(len(states)):
+            on_model(k)
+    return states
 
 
 def _one_by_one(
@@ -61,29 +64,6 @@ def _one_by_one(
         if on_model is not None:
             on_model(k)
     return states
-
-
-def _together(
-    plan: Plan,
-    graph: Graph,
-    modules: Sequence[nn.Module],
-    orders: Sequence[Order],
-    threads: int,
-    on_model: Callable[[int], None] | None,
-) -> list[State]:
-    parts = [range(len(modules))[k::threads] for k in range(min(threads, len(modules)))]
-
-    def run(part: range) -> list[State]:
-        return stacked.train(plan, graph, [modules[k] for k in part], [orders[k] for k in part])
-
-    states: dict[int, State] = {}
-    with ThreadPoolExecutor(max(1, len(parts))) as pool:
-        for part, answers in zip(parts, map(run, parts) if len(parts) == 1 else pool.map(run, parts), strict=True):
-            states.update(zip(part, answers, strict=True))
-            for k in part:
-                if on_model is not None:
-                    on_model(k)
-    return [states[k] for k in range(len(modules))]
 
 
 def _initialised(plan: Plan, seed: int) -> nn.Module:
@@ -101,12 +81,12 @@ def _own_randomness(device: torch.device, seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _one_thread(device: torch.device) -> Iterator[None]:
+def _threads(device: torch.device, threads: int) -> Iterator[None]:
     before = torch.get_num_threads()
-    if device.type != "cpu" or before == 1:
+    if device.type != "cpu" or before == threads:
         yield
         return
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     try:
         yield
     finally:

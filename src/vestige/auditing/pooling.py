@@ -1,0 +1,82 @@
+"""Members and non-members that were given apart, as one set of records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vestige.errors import DataError
+from vestige.features import as_array
+from vestige.records import Records, Task
+from vestige.target import BoolArray
+
+
+def pool(
+    members_x: Any, members_y: Any, nonmembers_x: Any, nonmembers_y: Any, *, groups: Any = None, task: Task | None = None
+) -> tuple[Records, BoolArray]:
+    """Return the records, members first, and (N,) bool, True for the members; raises DataError in one sentence."""
+    count = 0
+    for side, x, y in (("members", members_x, members_y), ("non-members", nonmembers_x, nonmembers_y)):
+        rows, labels = _rows(x, f"the {side}"), _rows(y, f"the labels of the {side}")
+        if rows != labels:
+            raise DataError(f"Expected one label per record, got {rows} {side} and {labels} labels.")
+        if not rows:
+            raise DataError(f"Expected at least one record among the {side}, got none.")
+        count = count or rows
+    y = _labels(members_y, nonmembers_y)
+    records = Records.build(_features(members_x, nonmembers_x), y, groups=groups, name="arrays", task=task)
+    return records, np.arange(len(records)) < count
+
+
+def _rows(values: Any, what: str) -> int:
+    if isinstance(values, str | bytes):
+        raise DataError(f"Expected arrays of {what}, got the text {values!r}.", hint="Read the file first.")
+    if hasattr(values, "tocsr"):
+        raise DataError(f"Expected dense features, got a sparse matrix for {what}.", hint="Convert it with x.toarray().")
+    try:
+        return len(values)
+    except TypeError as error:
+        got = "None" if values is None else f"a {type(values).__name__}"
+        raise DataError(
+            f"Expected arrays of {what}, got {got}.", hint="Pass an array, a DataFrame or a list, one entry per record."
+        ) from error
+
+
+def _features(inside: Any, outside: Any) -> Any:
+    frames = [hasattr(side, "iloc") and hasattr(side, "columns") for side in (inside, outside)]
+    if all(frames):
+        return _joined(inside, outside)
+    if any(frames):
+        raise DataError(
+            "Expected members and non-members to be both arrays or both DataFrames, got one DataFrame.",
+            hint="Give both the same columns in a DataFrame, or turn it into an array with to_numpy().",
+        )
+    inside, outside = as_array(inside, "features"), as_array(outside, "features")
+    if inside.shape[1:] != outside.shape[1:]:
+        shapes = f"{inside.shape[1:]} and {outside.shape[1:]}"
+        raise DataError(f"Expected members and non-members of one shape, got {shapes}.")
+    return np.concatenate([inside, outside])
+
+
+def _joined(inside: Any, outside: Any) -> Any:
+    import pandas as pd
+
+    odd = sorted(set(map(str, inside.columns)) ^ set(map(str, outside.columns)))
+    if odd or not inside.columns.is_unique or len(inside.columns) != len(outside.columns):
+        which = f"'{odd[0]}' is in only one of them" if odd else "a name occurs twice"
+        raise DataError(f"Expected members and non-members with the same columns, but {which}.")
+    return pd.concat([inside, outside[inside.columns]], ignore_index=True)
+
+
+def _labels(inside: Any, outside: Any) -> NDArray[Any]:
+    sides = [as_array(side, "labels") for side in (inside, outside)]
+    if sides[0].ndim != sides[1].ndim:
+        raise DataError(f"Expected one label per record, got labels of shapes {sides[0].shape} and {sides[1].shape}.")
+    kinds = ["text" if side.dtype.kind in "US" else "number" for side in sides if side.dtype.kind != "O"]
+    if len(set(kinds)) > 1:
+        raise DataError(
+            f"Expected labels of one kind, got {kinds[0]}s for the members and {kinds[1]}s for the non-members."
+        )
+    return np.concatenate(sides)
