@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -31,6 +32,15 @@ def digest(out: Path, store: Path) -> str:
     return hashed.hexdigest()
 
 
+def count(store: Path) -> int:
+    return len(list((store / "signals").glob("*.safetensors")))
+
+
+def wait(process: subprocess.Popen[bytes], seconds: float) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", default="digits")
@@ -47,25 +57,34 @@ def main() -> None:
         subprocess.run(command(options.config, root / "calm-out", extra), env=environment, check=True)
         whole = time.perf_counter() - start
         expected = digest(root / "calm-out", root / "calm")
-        print(f"undisturbed: {whole:.1f} s, {expected[:16]}")
+        files = count(root / "calm")
+        print(f"undisturbed: {whole:.1f} s, {files} files of signals, {expected[:16]}")
         failures = 0
         for kill in range(options.kills):
             store, out = root / f"store-{kill}", root / f"out-{kill}"
             environment["VESTIGE_STORE"] = str(store)
-            after = random.uniform(0.05, 0.98) * whole
             process = subprocess.Popen(command(options.config, out, extra), env=environment, start_new_session=True)
-            try:
-                process.wait(after)
-            except subprocess.TimeoutExpired:
+            # Every third kill by the clock; the others while models are trained, which is the moment that matters.
+            begun = time.perf_counter()
+            if kill % 3 == 0:
+                wait(process, random.uniform(0.05, 0.98) * whole)
+            else:
+                wanted = random.randrange(files)
+                while process.poll() is None and count(store) < wanted:
+                    time.sleep(0.002)
+                wait(process, random.uniform(0, 0.3))
+            after = time.perf_counter() - begun
+            finished = process.poll() is not None
+            if not finished:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-            kept = len(list((store / "signals").rglob("*.safetensors"))) if store.exists() else 0
+            kept = count(store)
             subprocess.run(command(options.config, out, extra), env=environment, check=True)
             same = digest(out, store) == expected
             failures += not same
             print(
-                f"kill {kill + 1:2d} after {after:5.1f} s, {kept:3d} models kept: "
-                f"{'same bytes' if same else 'DIFFERENT'}",
+                f"kill {kill + 1:2d} after {after:5.1f} s{' (too late)' if finished else ''}, "
+                f"{kept:3d} of {files} files kept: {'same bytes' if same else 'DIFFERENT'}",
                 flush=True,
             )
         print(f"{options.kills - failures} of {options.kills} resumed to the same bytes")

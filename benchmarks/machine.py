@@ -34,6 +34,16 @@ def describe(threads: int) -> str:
     )
 
 
+def busy() -> str:
+    """Return a warning when other work is running, empty when the machine is quiet; loops with threads suffer most."""
+    if not hasattr(os, "getloadavg"):
+        return ""
+    load = os.getloadavg()[0]
+    if load <= 0.5 * cores():
+        return ""
+    return f"WARNING: load {load:.1f} on {cores()} cores; wall-clock figures of a busy machine mean little."
+
+
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

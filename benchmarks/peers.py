@@ -52,7 +52,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures as JSON, which speed.py reads")
     args = parser.parse_args()
     print(machine.describe(args.threads))
-    print(f"location30, {args.shadows} shadow models, {args.epochs} epochs, {args.rounds} round(s), seed {args.seed}\n")
+    print(f"location30, {args.shadows} shadow models, {args.epochs} epochs, {args.rounds} round(s), seed {args.seed}")
+    print(machine.busy())
     runs, skipped = measure(args)
     medians = {name: _median(each) for name, each in runs.items() if each}
     print(table(medians))
@@ -123,6 +124,7 @@ def ours(args: argparse.Namespace, seed: int) -> Found:
     return {
         "peer": "Vestige",
         "process": run.wall,
+        "cpu": run.cpu,
         "total": run.inside,
         "training": run.log.cost.seconds.shadow,
         "models": run.log.shadow.trained,
@@ -150,25 +152,25 @@ def peer(name: str, checkout: Path | None, data: Path, args: argparse.Namespace,
     }
     options = ["--shadows", str(args.shadows), "--epochs", str(args.epochs), "--seed", str(seed)]
     command = [args.python, str(FOLDER / DRIVERS[name]), str(data), *options]
-    start = time.perf_counter()
+    start, before = time.perf_counter(), whole.children()
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=args.timeout, check=False, cwd=data.parent
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Skipped(str(error)) from error
-    process = time.perf_counter() - start
+    process, cpu = time.perf_counter() - start, whole.children() - before
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"peer"')]
     if done.returncode or not lines:
         raise Skipped(f"its driver ended with {done.returncode}: {whole.last_line(done.stderr)}")
-    return {"process": process, **json.loads(lines[-1])}
+    return {"process": process, "cpu": cpu, **json.loads(lines[-1])}
 
 
 def table(medians: dict[str, Found]) -> str:
     """Return one row per tool."""
     lines = [
-        "| tool | process s | after imports s | training s | models | LiRA | RMIA | train / test |",
-        "|---|---|---|---|---|---|---|---|",
+        "| tool | process s | after imports s | training s | cpu s | models | LiRA | RMIA | train / test |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, one in medians.items():
         attacks = [
@@ -178,7 +180,7 @@ def table(medians: dict[str, Found]) -> str:
         accuracy = f"{one['train_accuracy']:.3f} / {one['test_accuracy']:.3f}"
         cells = [
             name,
-            *(f"{one[key]:.1f}" for key in ("process", "total", "training")),
+            *(f"{one[key]:.1f}" for key in ("process", "total", "training", "cpu")),
             str(one["models"]),
             *attacks,
             accuracy,
@@ -192,13 +194,17 @@ def table(medians: dict[str, Found]) -> str:
 
 
 def compare(medians: dict[str, Found]) -> None:
-    """Print how many times faster ours is than the faster of the peers."""
+    """Print how many times faster ours is than the faster of the peers, and how much less processor time it takes."""
     peers = {name: one for name, one in medians.items() if name != "Vestige"}
     if not peers:
         print("No peer ran, so there is nothing to compare with.")
         return
     mine = medians["Vestige"]
-    for key, what in (("total", "after imports"), ("process", "whole process")):
+    for key, what in (
+        ("total", "after imports"),
+        ("process", "whole process"),
+        ("cpu", "processor seconds, whole process"),
+    ):
         best = min(peers, key=lambda name: peers[name][key])
         ratio = peers[best][key] / mine[key]
         print(
@@ -211,7 +217,7 @@ def compare(medians: dict[str, Found]) -> None:
 def _median(runs: list[Found]) -> Found:
     """Return the run of median total, with the median of each of the seconds and the mean of each figure."""
     answer = dict(sorted(runs, key=lambda run: run["total"])[len(runs) // 2])
-    answer |= {key: statistics.median(run[key] for run in runs) for key in ("process", "total", "training")}
+    answer |= {key: statistics.median(run[key] for run in runs) for key in ("process", "total", "training", "cpu")}
     answer |= {key: statistics.fmean(run[key] for run in runs) for key in ("train_accuracy", "test_accuracy")}
     for attack in ("lira", "rmia"):
         answer[attack] = {key: _mean([run[attack][key] for run in runs]) for key in answer[attack]}

@@ -41,7 +41,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
     print(machine.describe(args.threads))
-    print(f"seed {args.seed}, {args.executor}, attacks {' '.join(args.attacks)}, {args.rounds} round(s)\n")
+    print(f"seed {args.seed}, {args.executor}, attacks {' '.join(args.attacks)}, {args.rounds} round(s)")
+    print(machine.busy())
     whole.warm_up(args.threads)
     found = {"machine": machine.facts(args.threads), "seed": args.seed, "tasks": {}}
     missed = 0

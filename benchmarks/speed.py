@@ -61,7 +61,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
     print(machine.describe(args.threads))
-    print(f"seed {args.seed}, {args.rounds} round(s), threads pinned to {args.threads}\n")
+    print(f"seed {args.seed}, {args.rounds} round(s), threads pinned to {args.threads}")
+    print(machine.busy())
     whole.warm_up(args.threads)
     found: dict[str, Any] = {"machine": machine.facts(args.threads), "seed": args.seed}
     peer = fastest_peer(args.peer_json) if args.peer_json else None
@@ -88,6 +89,7 @@ def audit_part(args: argparse.Namespace, peer: tuple[str, float] | None) -> tupl
     other = _median(theirs)
     ratio = other.total / mid
     compare_accuracy(ours["ours"][-1], theirs[-1])
+    compare_cpu(ours["ours"], theirs)
     print(f"  medians: ours {mid:.2f} s, yardstick {other.total:.2f} s: {ratio:.2f} times (asked: {ASKED['audit']:g})")
     if peer:
         factor = peer[1] / mid
@@ -160,6 +162,7 @@ def cnn_part(args: argparse.Namespace) -> dict[str, Any]:
     other, told = _median(theirs), {"yardstick": [asdict(one) for one in theirs]}
     for name, runs in ours.items():
         compare_accuracy(runs[-1], theirs[-1])
+        compare_cpu(runs, theirs)
         mid = statistics.median(run.wall for run in runs)
         ratio = other.total / mid
         print(
@@ -260,6 +263,12 @@ def compare_accuracy(ours: whole.Run, theirs: yardstick.Yardstick) -> None:
     )
 
 
+def compare_cpu(ours: list[whole.Run], theirs: list[yardstick.Yardstick]) -> None:
+    """Print the ratio of processor seconds, which other work on the machine disturbs less than wall-clock."""
+    mine, other = (statistics.median(run.cpu for run in runs) for runs in (ours, theirs))
+    print(f"  processor seconds: ours {mine:.1f}, yardstick {other:.1f}: {other / mine:.2f} times")
+
+
 def fastest_peer(path: Path) -> tuple[str, float]:
     """Return the name and the median seconds, after imports, of the fastest peer that peers.py ran."""
     medians = json.loads(path.read_text(encoding="utf-8"))["medians"]
@@ -283,6 +292,7 @@ def _told(runs: list[whole.Run]) -> list[dict[str, Any]]:
     return [
         {
             "wall": run.wall,
+            "cpu": run.cpu,
             "seconds": run.log.cost.seconds.model_dump(),
             "peak_rss_mb": run.log.cost.peak_rss_mb,
             "report_bytes": run.report_bytes,

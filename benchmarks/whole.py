@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -24,9 +25,13 @@ class Unfinished(RuntimeError):
 
 @dataclass(frozen=True)
 class Run:
-    """``wall``: seconds from the start of the process to its end, imports and report included."""
+    """What a run took and found.
+
+    ``wall``: seconds from the start of the process to its end, imports and report included; ``cpu``: on all cores.
+    """
 
     wall: float
+    cpu: float
     log: AuditLog
     report_bytes: int
 
@@ -40,10 +45,10 @@ def audit(config: Config, folder: Path, *, store: Path, threads: int) -> Run:
     """Run an audit into ``folder`` and return what it took and found."""
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / "out"
-    start = time.perf_counter()
+    start, before = time.perf_counter(), children()
     _vestige("audit", config, folder, store, threads, "--out", str(out), "--quiet")
-    wall = time.perf_counter() - start
-    return Run(wall, AuditLog.load(out), (out / "report.html").stat().st_size)
+    wall, cpu = time.perf_counter() - start, children() - before
+    return Run(wall, cpu, AuditLog.load(out), (out / "report.html").stat().st_size)
 
 
 def plan(config: Config, folder: Path, *, store: Path, threads: int) -> tuple[dict[str, Any], float]:
@@ -52,6 +57,12 @@ def plan(config: Config, folder: Path, *, store: Path, threads: int) -> tuple[di
     start = time.perf_counter()
     said = _vestige("plan", config, folder, store, threads, "--json")
     return json.loads(said), time.perf_counter() - start
+
+
+def children() -> float:
+    """Return the processor seconds of all processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def warm_up(threads: int) -> None:

@@ -19,7 +19,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What one yardstick audit took and found; accuracies are means over models, on their own records and on others."""
+    """What one yardstick audit took and found; accuracies are means over models, on their own records and on others.
+
+    ``cpu``: processor seconds of all threads; the other times are wall-clock.
+    """
 
     training: float
     signals: float
@@ -29,13 +32,16 @@ class Yardstick:
     test_accuracy: float
     lira_auc: float
     rmia_auc: float
+    cpu: float
 
     def scaled(self, models: int) -> Yardstick:
         """Return what ``models`` models would take: training and signals in proportion, the rest as it was."""
         factor = models / self.models
         rest = self.total - self.training - self.signals
-        training, signals = self.training * factor, self.signals * factor
-        return replace(self, training=training, signals=signals, total=training + signals + rest, models=models)
+        training, signals, cpu = self.training * factor, self.signals * factor, self.cpu * factor
+        return replace(
+            self, training=training, signals=signals, total=training + signals + rest, models=models, cpu=cpu
+        )
 
 
 def train_one(
@@ -107,7 +113,7 @@ def audit(
 
 
 def _audit(make, x, y, models, epochs, batch_size, lr, momentum, weight_decay, seed) -> Yardstick:
-    start = time.perf_counter()
+    start, before = time.perf_counter(), time.process_time()
     tx, ty = torch.from_numpy(x), torch.from_numpy(y)
     random = np.random.default_rng(seed)
     masks = np.stack([random.permutation(len(x)) < len(x) // 2 for _ in range(models)])
@@ -135,8 +141,8 @@ def _audit(make, x, y, models, epochs, batch_size, lr, momentum, weight_decay, s
     signals = time.perf_counter() - began
     lira, rmia = _lira(odds, masks), np.exp(log_probability[0]) / np.exp(log_probability[1:]).mean(axis=0)
     areas = [_auc(scores[masks[0]], scores[~masks[0]]) for scores in (lira, rmia)]
-    total = time.perf_counter() - start
-    return Yardstick(training, signals, total, models, float(np.mean(seen)), float(np.mean(held)), *areas)
+    total, cpu = time.perf_counter() - start, time.process_time() - before
+    return Yardstick(training, signals, total, models, float(np.mean(seen)), float(np.mean(held)), *areas, cpu)
 
 
 def _log_sum(logits: np.ndarray) -> np.ndarray:

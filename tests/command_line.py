@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -72,12 +72,12 @@ def start(*words, **options):
 def group_of(process):
     """Return the ids of the living processes of a group."""
     found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{entry}/stat") as file:
-                state, _, group = file.read().rpartition(")")[2].split()[:3]
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                state, _, group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
                 if int(group) == process.pid and state != "Z":
-                    found.append(int(entry))
+                    found.append(int(entry.name))
     return found
 
 

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+
 from command_line import assert_one_sentence, vestige
 
 CONFIG = """
@@ -33,7 +34,7 @@ def desk(tmp_path_factory):
     (folder / "audit.toml").write_text(CONFIG)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(80, 3)), rng.integers(0, 2, 80)
-    lines = [f"{i},{a:.4f},{b:.4f},{c:.4f},{l}" for i, ((a, b, c), l) in enumerate(zip(x, y, strict=True))]
+    lines = [f"{i},{a:.4f},{b:.4f},{c:.4f},{label}" for i, ((a, b, c), label) in enumerate(zip(x, y, strict=True))]
     (folder / "people.csv").write_text("\n".join(["id,age,height,weight,label", *lines]) + "\n")
     np.savez(folder / "people.npz", x=x, y=y)
     (folder / "members.txt").write_text("\n".join(map(str, range(40))))
@@ -256,18 +257,30 @@ DATA = {
     "no features": ("a.npz", {"y": Y}, ["no array 'x'"]),
     "lengths that differ": ("a.npz", {"x": X, "y": Y[:-1]}, ["one label per record", "40 records", "39 labels"]),
     "numbers in a row": ("a.npz", {"x": X[:, 0], "y": Y}, ["shape (records, features)", "(40,)", "reshape"]),
-    "nan in an array": ("a.npz", {"x": spoiled(X, np.nan), "y": Y}, ["finite", "row 3, column 1 is nan", "fill or drop"]),
+    "nan in an array": (
+        "a.npz",
+        {"x": spoiled(X, np.nan), "y": Y},
+        ["finite", "row 3, column 1 is nan", "fill or drop"],
+    ),
     "inf in an array": ("a.npz", {"x": spoiled(X, np.inf), "y": Y}, ["finite", "row 3, column 1 is inf"]),
     "texts as features": ("a.npz", {"x": X.astype("U8"), "y": Y}, ["numeric", "U8"]),
     "complex numbers": ("a.npz", {"x": X * 1j, "y": Y}, ["numeric", "complex128"]),
     "objects": ("a.npz", {"x": X.astype(object), "y": Y}, ["Python objects", "run code", "plain dtype"]),
     "one-hot labels": ("a.npz", {"x": X, "y": np.eye(2)[Y]}, ["one label per record", "argmax"]),
-    "labels that are nan": ("a.npz", {"x": X, "y": np.where(Y, np.nan, 1.0)}, ["a label for every record", "20 missing"]),
+    "labels that are nan": (
+        "a.npz",
+        {"x": X, "y": np.where(Y, np.nan, 1.0)},
+        ["a label for every record", "20 missing"],
+    ),
     "members of another length": ("a.npz", {"x": X, "y": Y, "member": Y[:9]}, ["one member entry per record", "(9,)"]),
     "no columns": ("a.npz", {"x": X[:, :0], "y": Y}, ["at least one feature"]),
     "one record": ("a.npz", {"x": X[:1], "y": Y[:1]}, ["at least 2 records, got 1"]),
     "one group": ("a.npz", {"x": X, "y": Y, "groups": np.zeros(40)}, ["two groups, got one"]),
-    "too few records": ("a.npz", {"x": X[:4], "y": Y[:4]}, ["population", "share of 0.2 of 4 records", "population = 0"]),
+    "too few records": (
+        "a.npz",
+        {"x": X[:4], "y": Y[:4]},
+        ["population", "share of 0.2 of 4 records", "population = 0"],
+    ),
     "a single array": ("a.npz", "array", ["several named arrays", "numpy.savez"]),
 }
 

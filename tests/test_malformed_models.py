@@ -6,9 +6,9 @@ import threading
 
 import numpy as np
 import pytest
-from command_line import assert_one_sentence, assert_says, vestige
 
 import vestige as product
+from command_line import assert_one_sentence, assert_says, vestige
 from vestige.errors import ExitCode, VestigeError
 
 RNG = np.random.default_rng(0)
@@ -65,7 +65,10 @@ CALLS = {
     "a generator": (lambda: other(members_x=(row for row in X)), ["members", "got a generator"]),
     "ragged": (lambda: other(members_x=[[1.0], [1.0, 2.0]] * 20), ["form an array", "different lengths"]),
     "sparse": (lambda: other(members_x=sparse(ARRAYS[0])), ["dense", "sparse", "toarray"]),
-    "a hole in a table": (lambda: other(frame(hole=True), ARRAYS[1], frame(), ARRAYS[3]), ["1 missing", "'height'", "row 7", "fill or drop"]),
+    "a hole in a table": (
+        lambda: other(frame(hole=True), ARRAYS[1], frame(), ARRAYS[3]),
+        ["1 missing", "'height'", "row 7", "fill or drop"],
+    ),
     "a table and an array": (lambda: other(members_x=frame()), ["both", "DataFrame"]),
     "tables of other columns": (
         lambda: other(frame().rename(columns={"age": "years"}), ARRAYS[1], frame(), ARRAYS[3]),
@@ -73,7 +76,10 @@ CALLS = {
     ),
     "nan": (lambda: other(members_x=np.where(ARRAYS[0] > 2, np.nan, ARRAYS[0])), ["finite features", "NaN"]),
     "one class": (lambda: other(members_y=Y[:40] * 0, nonmembers_y=Y[:40] * 0), ["two classes", "every label is 0"]),
-    "more classes than the model has": (lambda: other(members_y=np.arange(40) % 5), ["24 of 40", "does not know (2, 3, 4)"]),
+    "more classes than the model has": (
+        lambda: other(members_y=np.arange(40) % 5),
+        ["24 of 40", "does not know (2, 3, 4)"],
+    ),
     "texts and numbers": (lambda: other(members_y=["a", *Y[1:40].tolist()]), ["labels of one kind", "texts"]),
     "one-hot": (lambda: other(members_y=np.eye(2)[Y[:40]], nonmembers_y=np.eye(2)[Y[40:]]), ["argmax"]),
 }

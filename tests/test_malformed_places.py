@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+
 from command_line import COMMAND, assert_one_sentence, vestige, vestige_process
 
 CONFIG = """
@@ -178,7 +179,7 @@ def test_a_full_disk_stops_the_audit_and_leaves_no_halves(desk, finished):
     assert_one_sentence(ended, 2, "could not write", "store/signals", "the disk or quota is full", "free some space")
     kept = sorted(path.name for path in (desk / "store").rglob("*") if path.is_file())
     assert not [name for name in kept if name.endswith(".tmp")]
-    again = vestige_process("audit", "audit.toml", "--out", "new")
+    again = audit()
     assert (again.code, again.complaints) == (0, [])
 
 
@@ -211,9 +212,9 @@ def test_a_reader_that_goes_away_does_not_hide_the_gate(desk):
     assert "Traceback" not in said
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_stdout():
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [*COMMAND, "schema", "log"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
         )

@@ -1,4 +1,4 @@
-"""What happens to an audit that is stopped, killed, repeated, enlarged, damaged or run twice at once: the same bytes."""
+"""An audit that is stopped, killed, repeated, enlarged, damaged or run twice at once ends in the same bytes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import warnings
 
 import numpy as np
 import pytest
-from command_line import group_of, start, vestige
 
+from command_line import group_of, start, vestige
 from vestige.store import StoreWarning
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
@@ -138,11 +138,15 @@ def test_a_kill_and_an_interrupt_resume_to_the_same_bytes(here, calm, executor):
         "vestige: Interrupted; what was finished is in the store, and the same command goes on"
     )
     assert "Traceback" not in said
+    until = time.monotonic() + 10
+    while group_of(process) and time.monotonic() < until:
+        time.sleep(0.05)
     assert group_of(process) == []
     assert (log_of(here)["status"], log_of(here)["attacks"]) == ("interrupted", [])
     assert not (here / "out" / "records.csv").exists()
 
-    assert audit(here, *words).code == 0
+    # Where the models are trained must not matter either.
+    assert audit(here).code == 0
     assert 7 <= log_of(here)["shadow"]["reused"] < MODELS
     assert_same(here, calm)
 

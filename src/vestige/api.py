@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vestige.config_files import load_config
 from vestige.log import AuditLog
 from vestige.progress import Progress, Silence
@@ -51,12 +49,13 @@ def audit(
 
     task = task or _task_of(model)
     records, members = pool(members_x, members_y, nonmembers_x, nonmembers_y, groups=groups, task=task)
+    rates: Any = fpr
     options = {
         "name": type(model).__name__,
         "seed": seed,
         "store": None if store is None else str(store),
         "shadow": {"count": shadow, "executor": executor},
-        "audit": {"attacks": attacks, "access": access, "fpr": fpr.tolist() if isinstance(fpr, np.ndarray) else fpr},
+        "audit": {"attacks": attacks, "access": access, "fpr": rates.tolist() if hasattr(rates, "tolist") else rates},
     }
     config = load_config(options, environ={})
     target = as_target(model, task=records.task, classes=records.classes)

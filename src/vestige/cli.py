@@ -31,7 +31,9 @@ app = typer.Typer(
 )
 
 Source = Annotated[str, typer.Argument(help="A config file (.toml, .yaml, pyproject.toml) or the name of an example.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the config; repeatable.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the config; repeatable.")
+]
 LogFile = Annotated[Path, typer.Argument(help="An audit.json, or the folder that holds one.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Write here instead of to stdout.")]
 
@@ -70,13 +72,18 @@ class Schema(StrEnum):
 @app.command()
 def audit(
     source: Source,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the log, report and tables (audits/NAME).")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the log, report and tables (audits/NAME).")
+    ] = None,
     set_: Set = None,
     json: Annotated[bool, typer.Option("--json", help="Print the log to stdout.")] = False,
     fail_on: Annotated[
-        list[str] | None, typer.Option("--fail-on", metavar="RULE", help='A gate rule such as "tpr@0.01>0.05"; repeatable.')
+        list[str] | None,
+        typer.Option("--fail-on", metavar="RULE", help='A gate rule such as "tpr@0.01>0.05"; repeatable.'),
     ] = None,
-    baseline: Annotated[Path | None, typer.Option(help="Fail where this audit is worse than that log, beyond noise.")] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="Fail where this audit is worse than that log, beyond noise.")
+    ] = None,
     trust: Annotated[bool, typer.Option("--trust", help="Load model files that can execute code.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
@@ -85,7 +92,14 @@ def audit(
 
     raise typer.Exit(
         run_audit(
-            source, out=out, overrides=set_ or [], json=json, fail_on=fail_on or [], baseline=baseline, trust=trust, quiet=quiet
+            source,
+            out=out,
+            overrides=set_ or [],
+            json=json,
+            fail_on=fail_on or [],
+            baseline=baseline,
+            trust=trust,
+            quiet=quiet,
         )
     )
 
@@ -140,7 +154,9 @@ def gate(
     fail_on: Annotated[
         list[str] | None, typer.Option("--fail-on", metavar="RULE", help="Judge these rules instead of the config's.")
     ] = None,
-    baseline: Annotated[Path | None, typer.Option(help="Also fail where the audit is worse than this log, beyond noise.")] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="Also fail where the audit is worse than this log, beyond noise.")
+    ] = None,
 ) -> None:
     """Judge an audit by its gate; the exit code says the outcome."""
     from vestige.commands import judge_log

@@ -159,7 +159,9 @@ def judge_log(path: Path, fail_on: Sequence[str], baseline: Path | None) -> int:
     config = load_config(log.config, environ={})
     rules = rules_of(config if not fail_on else AuditConfig(), fail_on)
     if not rules and baseline is None:
-        raise UsageError("There is no rule to judge by.", hint='Give one, for example --fail-on "tpr@0.01>0.05", or a [gate] table.')
+        raise UsageError(
+            "There is no rule to judge by.", hint='Give one, for example --fail-on "tpr@0.01>0.05", or a [gate] table.'
+        )
     log = judged(log, rules, None if baseline is None else AuditLog.load(baseline))
     for finding in log.findings:
         sys.stdout.write(f"{'pass' if finding.passed else 'FAIL'}  {finding.message}\n")
@@ -187,7 +189,8 @@ def write_example(path: Path, example: str) -> None:
         path.write_text(source.read_text("utf-8"), "utf-8")
     except OSError as error:
         raise StoreError(
-            f"Could not write '{path}': {error.strerror or error}.", hint="Choose a folder that exists and can be written to."
+            f"Could not write '{path}': {error.strerror or error}.",
+            hint="Choose a folder that exists and can be written to.",
         ) from error
     sys.stderr.write(f"Wrote {path}. Next: vestige plan {path}, then vestige audit {path}\n")
 
@@ -228,5 +231,3 @@ def _talk(json: bool) -> Console:
     from rich.console import Console
 
     return Console(stderr=json)
-
-

@@ -46,7 +46,7 @@ def exit_code_of(verb: Callable[[], Any]) -> int:
         say(f"{reason} Check the path, its permissions and the free space; what was finished is in the store.")
         code = int(ExitCode.USAGE)
     except MemoryError:
-        say("There was not enough memory. Audit fewer records ([data] limit), or use fewer workers; what was finished is in the store.")
+        say("There was not enough memory. Audit fewer records or use fewer workers; what was finished is in the store.")
         code = int(ExitCode.INCOMPLETE)
     return _flushed(code)
 
@@ -70,7 +70,8 @@ def complaint(log: AuditLog) -> str:
     if log.status == "interrupted":
         return INTERRUPTED
     if log.status != "complete":
-        left = [f"{one.title} {'failed' if one.status == 'failed' else 'was skipped'}: {one.reason}" for one in log.attacks if one.status != "ok"]
+        words = {"failed": "failed", "skipped": "was skipped"}
+        left = [f"{one.title} {words[one.status]}: {one.reason}" for one in log.attacks if one.status != "ok"]
         more = f" ({len(left) - 1} more did not run either)" if len(left) > 1 else ""
         return f"The audit is incomplete{more}: {left[0] if left else 'no attack ran'}".rstrip(".") + "."
     for check in log.checks:

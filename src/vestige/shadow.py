@@ -173,7 +173,9 @@ def gather(
         if not lost:
             break
     else:
-        raise ModelError("The store keeps losing what is written to it.", hint="Check the disk, or choose another store.")
+        raise ModelError(
+            "The store keeps losing what is written to it.", hint="Check the disk, or choose another store."
+        )
     progress.end("models")
     table = SignalTable(columns, len(demand.rows), 1 + split.shadows)
     return ShadowPool(

@@ -37,7 +37,7 @@ class Inputs:
             raise DataError(f"Expected {len(self.records)} membership flags, one per record, got {len(self.members)}.")
         if self.recipe is not None and not isinstance(self.recipe, Recipe):
             raise UsageError(
-                f"Expected a recipe, which says how models like the target are trained, got a {type(self.recipe).__name__}.",
+                f"Expected a recipe, which says how such models are trained, got a {type(self.recipe).__name__}.",
                 hint="Pass vestige.TorchRecipe(…), vestige.SklearnRecipe(estimator) or vestige.FunctionRecipe(train).",
             )
         _check_labels(self.target, self.members, self.records)

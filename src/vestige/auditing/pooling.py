@@ -14,7 +14,13 @@ from vestige.target import BoolArray
 
 
 def pool(
-    members_x: Any, members_y: Any, nonmembers_x: Any, nonmembers_y: Any, *, groups: Any = None, task: Task | None = None
+    members_x: Any,
+    members_y: Any,
+    nonmembers_x: Any,
+    nonmembers_y: Any,
+    *,
+    groups: Any = None,
+    task: Task | None = None,
 ) -> tuple[Records, BoolArray]:
     """Return the records, members first, and (N,) bool, True for the members; raises DataError in one sentence."""
     count = 0
@@ -34,7 +40,9 @@ def _rows(values: Any, what: str) -> int:
     if isinstance(values, str | bytes):
         raise DataError(f"Expected arrays of {what}, got the text {values!r}.", hint="Read the file first.")
     if hasattr(values, "tocsr"):
-        raise DataError(f"Expected dense features, got a sparse matrix for {what}.", hint="Convert it with x.toarray().")
+        raise DataError(
+            f"Expected dense features, got a sparse matrix for {what}.", hint="Convert it with x.toarray()."
+        )
     try:
         return len(values)
     except TypeError as error:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from vestige.backends.ensemble import loop, stacked
+from vestige.backends.ensemble import loop, memory, stacked
 from vestige.backends.ensemble.graph import Graph, trace
 from vestige.backends.ensemble.order import Order
 from vestige.backends.ensemble.plan import Plan
@@ -44,7 +44,7 @@ def train_many(
     orders = [
         Order.of(own, plan.batch_size, seed, join_last_single=normalises) for own, seed in zip(rows, seeds, strict=True)
     ]
-    with _threads(plan.device, threads):
+    with _threads(plan.device, threads), memory.kept():
         if graph is None:
             return _one_by_one(plan, modules, orders, on_model)
         states = stacked.train(plan, graph, modules, orders)
