@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import nn
@@ -40,6 +40,14 @@ ATTACKS = ["loss", "lira", "rmia"]
 ASKED = {"audit": 5.0, "audit, peer": 6.0, "quick": 40.0, "cnn": 3.0, "share": 0.45}
 ASKED_QUICK = {"auc": 0.86, "tpr@0.01": 0.20}
 PARTS = ("audit", "quick", "cnn")
+
+
+class Peer(NamedTuple):
+    """Whom the quick battery is compared with: median seconds after imports, and with how many shadow models."""
+
+    name: str
+    seconds: float
+    shadows: int
 
 
 def main() -> None:
@@ -77,7 +85,7 @@ def main() -> None:
         args.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
-def audit_part(args: argparse.Namespace, peer: tuple[str, float] | None) -> tuple[dict[str, Any], yardstick.Yardstick]:
+def audit_part(args: argparse.Namespace, peer: Peer | None) -> tuple[dict[str, Any], yardstick.Yardstick]:
     """The whole location30 audit, ours and the yardstick's in turns, and which share of the peak training reaches."""
     config = _config("location30", args, {"shadow.executor": args.executor, "audit.targets": 1})
     standard = Standard(config, args)
@@ -92,8 +100,8 @@ def audit_part(args: argparse.Namespace, peer: tuple[str, float] | None) -> tupl
     compare_cpu(ours["ours"], theirs)
     print(f"  medians: ours {mid:.2f} s, yardstick {other.total:.2f} s: {ratio:.2f} times (asked: {ASKED['audit']:g})")
     if peer:
-        factor = peer[1] / mid
-        print(f"  {peer[0]} took {peer[1]:.1f} s: {factor:.2f} times (asked: {ASKED['audit, peer']:g})")
+        factor = peer.seconds / mid
+        print(f"  {peer.name} took {peer.seconds:.1f} s: {factor:.2f} times (asked: {ASKED['audit, peer']:g})")
     share = peak_share.measure(config, models=1 + config["shadow"]["count"], threads=args.threads)
     print(
         f"  training alone, {share.models} models: {share.seconds:.2f} s, {share.rate / 1e9:.0f} GF/s of "
@@ -105,14 +113,14 @@ def audit_part(args: argparse.Namespace, peer: tuple[str, float] | None) -> tupl
 
 
 def quick_part(
-    args: argparse.Namespace, peer: tuple[str, float] | None, measured: yardstick.Yardstick | None
+    args: argparse.Namespace, peer: Peer | None, measured: yardstick.Yardstick | None
 ) -> list[dict[str, Any]]:
     """RMIA online on few shadow models: how strong, and how much sooner than a 64-shadow audit."""
     if peer is None:
         if measured is None:
             config = _config("location30", args, {"audit.targets": 1})
             measured = Standard(config, args).run(args.seed)
-        peer = ("the yardstick", measured.total)
+        peer = Peer("the yardstick", measured.total, measured.models - 1)
     told = []
     for shadows in args.quick_shadows:
         runs = []
@@ -135,8 +143,8 @@ def quick_part(
         for name, one in means.items():
             print(f"  RMIA {name}: {one.value:.3f} [{one.low:.3f}, {one.high:.3f}] (asked: {ASKED_QUICK[name]:g})")
         print(
-            f"  {mid:.2f} s with the start of the process: {peer[1] / mid:.1f} times sooner than "
-            f"{peer[0]}'s 64-shadow audit, {peer[1]:.1f} s (asked: {ASKED['quick']:g})\n"
+            f"  {mid:.2f} s with the start of the process: {peer.seconds / mid:.1f} times sooner than "
+            f"{peer.name}'s audit with {peer.shadows} shadow models, {peer.seconds:.1f} s (asked: {ASKED['quick']:g})\n"
         )
         told.append(
             {
@@ -144,8 +152,8 @@ def quick_part(
                 "seeds": args.quick_seeds,
                 "walls": [run.wall for run in runs],
                 "means": {name: [one.value, one.low, one.high] for name, one in means.items()},
-                "against": peer[0],
-                "ratio": peer[1] / mid,
+                "against": peer._asdict(),
+                "ratio": peer.seconds / mid,
             }
         )
     return told
@@ -258,8 +266,8 @@ def compare_accuracy(ours: whole.Run, theirs: yardstick.Yardstick) -> None:
         f"{pairs[0][1]:.3f} and {pairs[1][1]:.3f}: {'within' if near else 'NOT within'} one point"
     )
     print(
-        f"  AUC of LiRA and RMIA: ours {lira:.3f} and {rmia:.3f}, "
-        f"yardstick {theirs.lira_auc:.3f} and {theirs.rmia_auc:.3f}"
+        f"  AUC of LiRA and RMIA: ours {lira:.3f} and {rmia:.3f}, yardstick {theirs.lira_auc:.3f} and "
+        f"{theirs.rmia_auc:.3f} with the {theirs.trained} models it trained"
     )
 
 
@@ -269,14 +277,13 @@ def compare_cpu(ours: list[whole.Run], theirs: list[yardstick.Yardstick]) -> Non
     print(f"  processor seconds: ours {mine:.1f}, yardstick {other:.1f}: {other / mine:.2f} times")
 
 
-def fastest_peer(path: Path) -> tuple[str, float]:
-    """Return the name and the median seconds, after imports, of the fastest peer that peers.py ran."""
+def fastest_peer(path: Path) -> Peer:
+    """Return the fastest of the peers that peers.py ran."""
     medians = json.loads(path.read_text(encoding="utf-8"))["medians"]
-    peers = {name: one["total"] for name, one in medians.items() if name != "Vestige"}
+    peers = [Peer(name, one["total"], one["models"] - 1) for name, one in medians.items() if name != "Vestige"]
     if not peers:
         sys.exit(f"{path} holds no peer's seconds.")
-    name = min(peers, key=lambda peer: peers[peer])
-    return name, peers[name]
+    return min(peers, key=lambda peer: peer.seconds)
 
 
 def _config(task: str, args: argparse.Namespace, changes: dict[str, Any]) -> Config:

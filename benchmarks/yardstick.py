@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader, TensorDataset
 class Yardstick:
     """What one yardstick audit took and found; accuracies are means over models, on their own records and on others.
 
-    ``cpu``: processor seconds of all threads; the other times are wall-clock.
+    ``cpu``: processor seconds of all threads; the other times are wall-clock. ``trained``: how many models really were,
+    when the times are scaled to ``models``.
     """
 
     training: float
@@ -33,6 +34,7 @@ class Yardstick:
     lira_auc: float
     rmia_auc: float
     cpu: float
+    trained: int
 
     def scaled(self, models: int) -> Yardstick:
         """Return what ``models`` models would take: training and signals in proportion, the rest as it was."""
@@ -142,7 +144,7 @@ def _audit(make, x, y, models, epochs, batch_size, lr, momentum, weight_decay, s
     lira, rmia = _lira(odds, masks), np.exp(log_probability[0]) / np.exp(log_probability[1:]).mean(axis=0)
     areas = [_auc(scores[masks[0]], scores[~masks[0]]) for scores in (lira, rmia)]
     total, cpu = time.perf_counter() - start, time.process_time() - before
-    return Yardstick(training, signals, total, models, float(np.mean(seen)), float(np.mean(held)), *areas, cpu)
+    return Yardstick(training, signals, total, models, float(np.mean(seen)), float(np.mean(held)), *areas, cpu, models)
 
 
 def _log_sum(logits: np.ndarray) -> np.ndarray:

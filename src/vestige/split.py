@@ -97,7 +97,7 @@ def draw(
     result[0] = known if known is not None else units.spread(_share(units, fraction, rng(seed, "target")), n)
     blocks = np.full(1 + shadows, -1, np.int64)
     if given is not None:
-        result[1:], blocks[1:] = given, np.arange(shadows)
+        result[1:], blocks[1:] = given, _pairs(given)
     elif shadows:
         fill = _fill_blocks if design == "blocks" else _fill_coins
         fill(result[1:], blocks[1:], units, fraction, seed)
@@ -220,6 +220,19 @@ def _simple(fraction: float) -> Fraction:
             hint="The design 'bernoulli' takes any fraction.",
         )
     return nearest
+
+
+def _pairs(masks: BoolArray) -> IntArray:
+    """Return a block number per mask: two masks that complement each other share one, every other has its own."""
+    blocks = np.arange(len(masks), dtype=np.int64)
+    open_ = {}
+    for row, mask in enumerate(masks):
+        partner = open_.pop(np.packbits(~mask).tobytes(), None)
+        if partner is None:
+            open_[np.packbits(mask).tobytes()] = row
+        else:
+            blocks[row] = blocks[partner]
+    return blocks
 
 
 def _check_possible(shadows: int, units: _Units, sizes: Any) -> None:

@@ -57,6 +57,22 @@ def test_an_existing_target_sets_the_share_shadow_models_train_on():
     assert set(split.masks[1:].sum(axis=1)) == {300}
 
 
+@pytest.mark.parametrize(("members", "size"), [(200, 2), (220, 2), (340, 6), (390, None)])
+def test_blocks_stay_small_for_a_given_target(members, size):
+    split = draw_split(config(data={"population": 0.0}), inputs(np.arange(400) < members), 12)
+    sizes = np.bincount(split.blocks[1:])
+    assert set(sizes) == ({1} if size is None else {size})
+    assert abs(split.masks[1:].mean() - members / 400) < 0.06
+
+
+def test_a_limit_scores_fewer_records_of_a_given_target_and_trains_on_all():
+    members = np.arange(400) < 200
+    split = draw_split(config(data={"population": 0.0, "limit": 120}), inputs(members), 4)
+    assert len(split.audited) == 120
+    assert split.masks[0].sum() == 200
+    assert set(split.masks[1:].sum(axis=1)) == {200}
+
+
 def test_few_nonmembers_are_not_spent_on_a_population():
     members = np.arange(400) < 200
     assert not len(draw_split(config(data={"population": 0.2}), inputs(members), 4).population)

@@ -48,11 +48,10 @@ class Field:
             chosen = chosen[self.split.blocks[chosen] != self.split.blocks[exclude]]
         return chosen if needs.wants is None else chosen[: needs.wants]
 
-    def evidence(self, model: int, attack: Attack) -> Evidence:
-        """Return everything the attack may see when ``model`` is the target."""
-        references = self.references(model, attack)
-        needs = attack.needs
-        return self._cut(model, references, attack, 0, self.audited, self._population(model, references, attack) if needs.population else None)
+    def evidence(self, model: int, attack: Attack, exclude: int | None = None) -> Evidence:
+        """Return everything the attack may see when ``model`` is the target, and ``exclude``'s block is left out too."""
+        references = self.references(model, attack, exclude)
+        return self._cut(model, references, attack, 0, self.audited, self._population(model, references, attack))
 
     def _population(self, model: int, references: IntArray, attack: Attack) -> Evidence | None:
         held_out = len(self.split.population)

@@ -43,6 +43,8 @@ class Quantile:
     regressor: Regressor = "boosting"
     use_label: bool = True
 
+    population_or_references: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         if self.regressor not in get_args(Regressor):
             raise UsageError(f"Expected regressor to be boosting or linear, got '{self.regressor}'.")

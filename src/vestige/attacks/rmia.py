@@ -119,7 +119,7 @@ class RMIAOffline(RMIA):
     target's.
     """
 
-    offline_a: float | Literal["auto"] = "auto"
+    offline_a: float | Literal["auto"] = FALLBACK
 
     @property
     def needs(self) -> Needs:

@@ -14,7 +14,7 @@ from vestige.duplicates import exact_duplicates
 from vestige.errors import VestigeError
 from vestige.log import AttackResult, Check
 from vestige.shadow import accuracies
-from vestige.target import Access, IntArray, Target
+from vestige.target import Access, FloatArray, IntArray, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vestige.auditing.results import Outcome
 
 Answers = NDArray[Any]
+Accuracies = tuple[FloatArray, FloatArray]
 ASKED_TWICE = 64
 SMALL_BATCH = 7
 
@@ -53,15 +54,17 @@ def _data(outcome: Outcome) -> Iterator[checks.Check | None]:
         exact_duplicates(part), truth, near=checks.near_duplicates(features, truth, seed=outcome.audit.config.seed)
     )
     labels = part.y if records.classes else None
+    if labels is None:
+        features = np.column_stack([features, part.y.astype(np.float32)])
     seed = outcome.audit.config.seed
     yield checks.blind_baseline(checks.blind_auc(features, truth, labels=labels, groups=part.groups, seed=seed))
 
 
 def _target(outcome: Outcome) -> Iterator[checks.Check | None]:
-    target = outcome.audit.inputs.target
+    target = outcome.audit.counting
     if target is None:
         return
-    yield checks.target_train_mode(bool(getattr(target, "was_training", False)))
+    yield checks.target_train_mode(bool(getattr(target.inner, "was_training", False)))
     try:
         together, again, alone = _asked(outcome, target)
     except VestigeError:
@@ -92,6 +95,12 @@ def _most(target: Target) -> Access:
 
 
 def _shadows(outcome: Outcome) -> Iterator[checks.Check | None]:
+    away = outcome.elsewhere
+    if away is not None and outcome.pool is not None:
+        own = accuracies(outcome.pool.signals.slice(0, len(outcome.split.audited)), outcome.split, outcome.split.audited)
+        others = accuracies(away.pool.signals, away.pool.split, away.pool.split.audited)
+        yield _gap(outcome, own, others)
+        return
     pool = outcome.pool
     if pool is None or not outcome.split.shadows:
         return
@@ -103,10 +112,18 @@ def _shadows(outcome: Outcome) -> Iterator[checks.Check | None]:
         yield checks.missing_in_or_out(masks, side="out")
     table = pool.signals.slice(0, len(outcome.split.audited))
     if "correct" in table.keys():
-        inside, outside = accuracies(table, outcome.split, outcome.split.audited)
-        yield checks.shadow_accuracy_gap(
-            target_train=float(inside[0]), target_test=float(outside[0]), shadow_train=inside[1:], shadow_test=outside[1:]
-        )
+        found = accuracies(table, outcome.split, outcome.split.audited)
+        yield _gap(outcome, found, found)
+
+
+def _gap(outcome: Outcome, own: Accuracies, others: Accuracies) -> checks.Check | None:
+    return checks.shadow_accuracy_gap(
+        target_train=float(own[0][0]),
+        target_test=float(own[1][0]),
+        shadow_train=others[0][1:],
+        shadow_test=others[1][1:],
+        records=(int(outcome.truth.sum()), int((~outcome.truth).sum())),
+    )
 
 
 def _figures(outcome: Outcome, attacks: list[AttackResult]) -> Iterator[checks.Check | None]:
@@ -121,5 +138,5 @@ def _figures(outcome: Outcome, attacks: list[AttackResult]) -> Iterator[checks.C
 
 
 def _claims_more(attack: Attack, label: str) -> bool:
-    """An attack on references is expected to beat the loss; one that abstains on most records by design is not."""
-    return attack.needs.side != "none" and not label.startswith("long")
+    """An attack that compares a record's IN and OUT references with the true label contains the loss; others may lose to it."""
+    return attack.needs.side == "both" and label.startswith(("lira", "rmia", "sablayrolles"))

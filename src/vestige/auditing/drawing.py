@@ -9,10 +9,14 @@ import numpy as np
 from vestige.auditing.inputs import Inputs
 from vestige.config import AuditConfig
 from vestige.errors import DataError, UsageError
-from vestige.split import Split, draw
-from vestige.target import BoolArray
+from vestige.seeds import rng
+from vestige.split import MAX_BLOCK, Split, draw
+from vestige.split_checks import Design
+from vestige.target import BoolArray, IntArray
 
 FEWEST_HELD_OUT = 100
+SMALLEST_SHARE = 0.05
+NEAR_ENOUGH = 0.15
 
 
 def draw_split(config: AuditConfig, inputs: Inputs, shadows: int) -> Split:
@@ -30,18 +34,31 @@ def draw_split(config: AuditConfig, inputs: Inputs, shadows: int) -> Split:
         population = _population_share(members, population)
     fraction = config.shadow.fraction
     if fraction is None:
-        fraction = 0.5 if members is None else _member_share(members, population)
+        fraction = 0.5 if members is None else _convenient(_member_share(members, population))
+    design: Design = config.shadow.design if masks is None else "given"
+    if design == "blocks" and not SMALLEST_SHARE <= fraction <= 1 - SMALLEST_SHARE:
+        design = "bernoulli"  # no block of ten models could hold such a share
     return draw(
         len(inputs.records),
         shadows=shadows,
         seed=config.seed,
         fraction=fraction,
-        design=config.shadow.design if masks is None else "given",
+        design=design,
         groups=inputs.records.groups,
         population=population,
         members=members,
         masks=masks,
+        audited=_scored(config, inputs),
     )
+
+
+def _scored(config: AuditConfig, inputs: Inputs) -> IntArray | None:
+    """Return which records of an existing target are scored when [data] limit leaves some out."""
+    limit, count = config.data.limit, len(inputs.records)
+    if inputs.members is None or limit is None or limit >= count:
+        return None
+    rows: IntArray = np.sort(rng(config.seed, "limit").permutation(count)[:limit])
+    return rows
 
 
 def read_masks(path: Path, shadows: int, records: int) -> BoolArray:
@@ -63,6 +80,19 @@ def _population_share(members: BoolArray, asked: float) -> float:
     """Return the share of all records to hold out so that the non-members lose only the share that was asked for."""
     held_out = int(int((~members).sum()) * asked)
     return held_out / len(members) if held_out >= FEWEST_HELD_OUT else 0.0
+
+
+def _convenient(share: float) -> float:
+    """Return the simplest k/B near a target's share of the records, or the share itself.
+
+    Small blocks leave more references when a model takes the target's place, and shadow models of 50 instead of 55 % of
+    the records are hardly different ones.
+    """
+    for size in range(2, MAX_BLOCK + 1):
+        nearest = min(max(round(share * size), 1), size - 1) / size
+        if abs(nearest - share) <= NEAR_ENOUGH * min(share, 1 - share):
+            return nearest
+    return share
 
 
 def _member_share(members: BoolArray, population: float) -> float:

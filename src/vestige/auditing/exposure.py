@@ -68,7 +68,7 @@ def risk_of(outcome: Outcome) -> tuple[Risk | None, list[RecordRow]]:
     if best is None:
         return None, _rows(outcome, found, None, exposed)
     scores, truth = found[best], outcome.truth
-    posterior = _calibration(scores, float(truth.mean()))(scores.target)
+    posterior = _calibration(scores)(scores.matched)
     at_risk, share = share_at_risk(posterior.value, truth, confidence=outcome.audit.config.audit.confidence)
     rows = _rows(outcome, found, (posterior.value, posterior.low, posterior.high), exposed)
     order = np.lexsort((-scores.target, -posterior.value))
@@ -102,10 +102,11 @@ def strongest(outcome: Outcome, found: dict[str, Scores]) -> str | None:
     return max(ranked, key=lambda one: one[0])[1] if ranked else None
 
 
-def _calibration(scores: Scores, prior: float) -> Calibration:
+def _calibration(scores: Scores) -> Calibration:
+    """Fit the posterior at even odds, whatever the share of members here: the audit's own mix says nothing of an adversary's."""
     inside = np.concatenate([s[t] for s, t in zip(scores.stand_ins, scores.truths, strict=True)])
     outside = np.concatenate([s[~t] for s, t in zip(scores.stand_ins, scores.truths, strict=True)])
-    return calibrate(inside, outside, prior=min(max(prior, 1e-3), 1 - 1e-3))
+    return calibrate(inside, outside, prior=0.5)
 
 
 def _exposures(field: Field) -> Array | None:

@@ -60,7 +60,9 @@ def _check_labels(target: Target | None, members: BoolArray | None, records: Rec
 
 def from_config(config: AuditConfig, *, fetching: Fetching | None = None) -> Inputs:
     """Load what a config names; raises DataError, ConfigError or ModelError in one sentence."""
-    records, flags = load_records(config.data, seed=config.seed, member=_column(config), fetching=fetching)
+    # An existing target trained on all its members: a limit then says how many records are scored, in the split.
+    data = config.data if config.target is None else config.data.model_copy(update={"limit": None})
+    records, flags = load_records(data, seed=config.seed, member=_column(config), fetching=fetching)
     recipe = make_recipe(config.recipe)
     if config.defences:
         raise ConfigError(

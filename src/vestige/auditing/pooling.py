@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from vestige.errors import DataError
 from vestige.features import as_array
 from vestige.records import Records, Task
+from vestige.seeds import rng
 from vestige.target import BoolArray
 
 
@@ -22,7 +23,7 @@ def pool(
     groups: Any = None,
     task: Task | None = None,
 ) -> tuple[Records, BoolArray]:
-    """Return the records, members first, and (N,) bool, True for the members; raises DataError in one sentence."""
+    """Return the records in random order and (N,) bool, True for the members; raises DataError in one sentence."""
     count = 0
     for side, x, y in (("members", members_x, members_y), ("non-members", nonmembers_x, nonmembers_y)):
         rows, labels = _rows(x, f"the {side}"), _rows(y, f"the labels of the {side}")
@@ -33,7 +34,9 @@ def pool(
         count = count or rows
     y = _labels(members_y, nonmembers_y)
     records = Records.build(_features(members_x, nonmembers_x), y, groups=groups, name="arrays", task=task)
-    return records, np.arange(len(records)) < count
+    # Members came first; in that order a row's number alone would tell who is one. Ids still say where a row was.
+    order = rng(0, "pool").permutation(len(records))
+    return records.take(order), order < count
 
 
 def _rows(values: Any, what: str) -> int:

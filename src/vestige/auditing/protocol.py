@@ -25,10 +25,13 @@ class Scores:
     """One attack's scores: (N,) for the target, and for each stand-in (a shadow model in its place) with the truth.
 
     ``models`` are the stand-ins' rows in the split; ``stand_ins``: their scores; ``truths``: who was a member of each.
+    ``matched``: the target's scores once more, with as many references as the stand-ins have, because the scale of a
+    score depends on their number: thresholds and posteriors learnt on stand-ins apply to these.
     """
 
     attack: Attack
     target: FloatArray
+    matched: FloatArray
     models: tuple[int, ...]
     stand_ins: tuple[FloatArray, ...]
     truths: tuple[BoolArray, ...]
@@ -37,13 +40,17 @@ class Scores:
 
 
 def stand_ins(field: Field, count: int) -> list[int]:
-    """Return up to ``count`` shadow models to stand in for the target, one per block, spread over the blocks."""
-    blocks = field.split.blocks[1:]
-    firsts = {int(block): place + 1 for place, block in reversed(list(enumerate(blocks)))}
-    models = sorted(firsts.values())
+    """Return up to ``count`` shadow models to stand in for the target, one per whole block, spread over the blocks."""
+    models = _firsts(field)
     if len(models) <= count:
         return models
     return [models[int(i)] for i in np.linspace(0, len(models) - 1, count).round()] if count else []
+
+
+def _firsts(field: Field) -> list[int]:
+    """Return the first model of each block that is whole, so that all stand-ins have equally many references."""
+    blocks, first, sizes = np.unique(field.split.blocks[1:], return_index=True, return_counts=True)
+    return sorted(int(place) + 1 for place in first[sizes == sizes.max()]) if len(blocks) else []
 
 
 def lacking(field: Field, attack: Attack) -> str:
@@ -52,28 +59,26 @@ def lacking(field: Field, attack: Attack) -> str:
     reason = unfit(attack, task=field.records.task, access=field.access)
     if reason:
         return reason
-    if needs.population and not len(field.split.population):
-        return "it needs records held out from every model; set [data] population above 0"
     have = len(field.references(0, attack))
+    instead = getattr(attack, "population_or_references", False) and have > 0
+    if needs.population and not len(field.split.population) and not instead:
+        return "it needs records held out from every model, and there are none: [data] population, or too few non-members"
     if have < needs.shadows:
         return f"it needs at least {needs.shadows} shadow models, and there are {have}"
     return ""
 
 
-def run(field: Field, attack: Attack, models: list[int], *, reported: int = 0) -> Scores:
-    """Score the target and the stand-ins, the first ``reported`` of which are targets in their own right.
-
-    Raises AuditError when the scores are not one finite number per record.
-    """
+def run(field: Field, attack: Attack, models: list[int]) -> Scores:
+    """Score the target and the stand-ins; raises AuditError when the scores are not one finite number per record."""
     start = time.perf_counter()
     own = _score(field, attack, 0)
     usable = [m for m in models if len(field.references(m, attack)) >= attack.needs.shadows]
-    if getattr(attack, "trains", False):
-        usable = usable[: max(1, reported)]
     others = [_score(field, attack, model) for model in usable]
+    alike = not usable or len(field.references(usable[0], attack)) == len(field.references(0, attack))
     return Scores(
         attack=attack,
         target=own,
+        matched=own if alike else _score(field, attack, 0, exclude=usable[-1]),
         models=tuple(usable),
         stand_ins=tuple(others),
         truths=tuple(field.membership(m) for m in usable),
@@ -91,6 +96,7 @@ def carry_over(home: Field, away: Field, attack: Attack) -> Scores:
     return Scores(
         attack=attack,
         target=target,
+        matched=target,
         models=(),
         stand_ins=(_score(away, attack, 0),),
         truths=(away.membership(0),),
@@ -99,8 +105,8 @@ def carry_over(home: Field, away: Field, attack: Attack) -> Scores:
     )
 
 
-def _score(field: Field, attack: Attack, model: int) -> FloatArray:
-    return _checked(attack.score(field.evidence(model, attack)), field.audited)
+def _score(field: Field, attack: Attack, model: int, exclude: int | None = None) -> FloatArray:
+    return _checked(attack.score(field.evidence(model, attack, exclude)), field.audited)
 
 
 def _checked(found: FloatArray, count: int) -> FloatArray:

@@ -35,8 +35,8 @@ from vestige.log import (
 from vestige.metrics.estimate import Estimate
 from vestige.metrics.histogram import histogram
 from vestige.metrics.intervals import auc, balanced_accuracy, operating_point
-from vestige.metrics.roc import Roc, roc, threshold_at_fpr
-from vestige.metrics.targets import mean_band, mean_over_targets
+from vestige.metrics.roc import Roc, area, roc, threshold_at_fpr
+from vestige.metrics.targets import mean_band, mean_over_targets, record_variances
 from vestige.metrics.tpr import band, tprs_at
 from vestige.provenance import provenance
 from vestige.shadow import Demand, ShadowPool, accuracies
@@ -124,24 +124,33 @@ def _result(outcome: Outcome, label: str, found: Scores | AttackResult) -> Attac
     from vestige.auditing.run import name_of
 
     config = outcome.audit.config.audit
-    curves = [roc(found.target[outcome.truth], found.target[~outcome.truth])]
     reported = min(config.targets - 1, len(found.models))
-    for scores, truth in zip(found.stand_ins[:reported], found.truths[:reported], strict=True):
-        curves.append(roc(scores[truth], scores[~truth]))
+    pairs = [(found.target, outcome.truth), *zip(found.stand_ins[:reported], found.truths[:reported], strict=True)]
+    curves = [roc(scores[truth], scores[~truth]) for scores, truth in pairs]
+    noise = _record_noise(pairs, config.fpr)
     areas = [auc(curve, confidence=config.confidence) for curve in curves]
     rates = [tprs_at(curve, config.fpr, confidence=config.confidence) for curve in curves]
     balanced = [balanced_accuracy(curve, confidence=config.confidence) for curve in curves]
     points = [_operational(outcome, found, fpr) for fpr in config.fpr]
-    whole = mean_over_targets(areas, confidence=config.confidence)
+    whole = mean_over_targets(areas, confidence=config.confidence, record_variance=noise[0])
     return AttackResult(
         name=name_of(label),
         label=label,
         params=params_of(found.attack),
         access=found.attack.access.label,
         auc=figure(whole.mean),
-        balanced_accuracy=figure(mean_over_targets(balanced, confidence=config.confidence).mean),
+        balanced_accuracy=figure(
+            mean_over_targets(balanced, confidence=config.confidence, record_variance=noise[1]).mean
+        ),
         tpr=[
-            TprPoint(fpr=fpr, **figure(mean_over_targets([one[i] for one in rates], confidence=config.confidence).mean).model_dump())
+            TprPoint(
+                fpr=fpr,
+                **figure(
+                    mean_over_targets(
+                        [one[i] for one in rates], confidence=config.confidence, record_variance=noise[2 + i]
+                    ).mean
+                ).model_dump(),
+            )
             for i, fpr in enumerate(config.fpr)
         ],
         operational=next((point for point in points if point.tpr.value is not None), points[-1]),
@@ -161,6 +170,19 @@ def _result(outcome: Outcome, label: str, found: Scores | AttackResult) -> Attac
     )
 
 
+def _record_noise(pairs: list[tuple[FloatArray, BoolArray]], fprs: list[float]) -> list[float]:
+    """Return the variances that the records give the means over targets: of AUC, balanced accuracy and each TPR."""
+    if len(pairs) < 2:
+        return [0.0] * (2 + len(fprs))
+
+    def statistics(curve: Roc) -> list[float]:
+        best = float(np.max(curve.tpr - curve.fpr) / 2 + 0.5)
+        return [area(curve), best, *(float(curve.tpr[curve.vertex_at(fpr)]) for fpr in fprs)]
+
+    scores, truths = [np.asarray(s, np.float64) for s, _ in pairs], [t for _, t in pairs]
+    return [float(v) for v in record_variances(scores, truths, statistics)]
+
+
 def _operational(outcome: Outcome, found: Scores, fpr: float) -> Operational:
     if not len(found.stand_ins):
         reason = "no shadow model could stand in for the target, so an adversary has nothing to set a threshold on"
@@ -170,7 +192,7 @@ def _operational(outcome: Outcome, found: Scores, fpr: float) -> Operational:
         return Operational(fpr_asked=fpr, reason=f"too few shadow non-members to set a threshold for a rate of {fpr:g}")
     threshold = threshold_at_fpr(np.concatenate(known), fpr)
     point = operating_point(
-        found.target[outcome.truth], found.target[~outcome.truth], threshold, confidence=outcome.audit.config.audit.confidence
+        found.matched[outcome.truth], found.matched[~outcome.truth], threshold, confidence=outcome.audit.config.audit.confidence
     )
     return Operational(fpr_asked=fpr, fpr=figure(point.fpr), tpr=figure(point.tpr))
 
@@ -259,7 +281,11 @@ def _cost(outcome: Outcome, judging: float) -> Cost:
             total=round(time.perf_counter() - outcome.started, 3),
         ),
         peak_rss_mb=round(peak, 1),
-        target_queries=len(outcome.demand.rows) * (1 + len(expand(outcome.demand.queries))),
+        target_queries=(
+            outcome.audit.counting.queries
+            if outcome.audit.counting is not None
+            else len(outcome.demand.rows) * (1 + len(expand(outcome.demand.queries)))
+        ),
         store_mb=round(outcome.audit.store.size() / 1e6, 2),
     )
 

@@ -52,9 +52,12 @@ class Audit:
     store: Store
     attacks: tuple[tuple[str, Attack], ...] = field(init=False)
     elsewhere: Records | None = field(init=False, default=None)
+    counting: CountingTarget | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         shadow = self.config.shadow
+        if self.inputs.target is not None:
+            object.__setattr__(self, "counting", CountingTarget(self.inputs.target))
         if shadow.data == "disjoint":
             home, away = halves(self.inputs, self.config.seed)
             object.__setattr__(self, "inputs", home)
@@ -69,6 +72,12 @@ class Audit:
             raise UsageError(
                 "Shadow models need a recipe: how models like the target are trained.",
                 hint="Pass recipe=…, or choose attacks without shadow models and shadow=0.",
+            )
+        if self.config.audit.targets > 1 and (self.inputs.target is not None or self._mixed):
+            raise UsageError(
+                "[audit] targets above 1 needs a target that is trained here by the shadow models' own recipe and data: "
+                "other models would take its place, and the figures would be theirs.",
+                hint="Leave targets at 1.",
             )
         if self.inputs.target is None and self.inputs.recipe is None:
             raise UsageError("An audit needs a trained model, or a recipe to train one.")
@@ -116,7 +125,7 @@ class Audit:
 
     def _resolution(self, split: Split) -> float | None:
         """Return what an exact zero stands for in a given target's answers, so that its shadow models are read alike."""
-        target = self.inputs.target
+        target = self.counting
         if target is None or self.access == Access.LABEL:
             return None
         rows = split.audited[:RESOLUTION_RECORDS]
@@ -197,15 +206,14 @@ class Audit:
         )
 
     def _ask_target(self, demand: Demand, progress: Progress) -> tuple[dict[str, Signals] | None, float]:
-        target = self.inputs.target
+        target = self.counting
         if target is None:
             return None, 0.0
         start = time.perf_counter()
         progress.begin("target", len(demand.rows))
-        counting = CountingTarget(target)
         keys = [key for names in demand.sets(self.inputs.records.task) for key in names]
         values = measure(
-            counting,
+            target,
             self.inputs.records,
             demand.rows,
             keys,
@@ -253,12 +261,12 @@ class Audit:
             )
         progress.begin("attacks", len(self.attacks))
         for label, attack in self.attacks:
-            outcome.scores[label] = self._attempt(label, outcome, attack, models, reported)
+            outcome.scores[label] = self._attempt(label, outcome, attack, models)
             progress.advance("attacks", note=label)
         progress.end("attacks", note=f"{len(self.attacks)} attacks")
 
     def _attempt(
-        self, label: str, outcome: Outcome, attack: Attack, models: Sequence[int], reported: int
+        self, label: str, outcome: Outcome, attack: Attack, models: Sequence[int]
     ) -> Scores | AttackResult:
         name, params, field_, away = name_of(label), params_of(attack), outcome.field, outcome.elsewhere
         assert field_ is not None
@@ -271,7 +279,7 @@ class Audit:
         try:
             if away is not None and attack.needs.side != "none":
                 return carry_over(field_, away.field, attack)
-            return run(field_, attack, list(models), reported=reported)
+            return run(field_, attack, list(models))
         except KeyboardInterrupt:
             raise
         except VestigeError as error:

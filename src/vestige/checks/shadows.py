@@ -6,12 +6,14 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from vestige.checks.base import Check, check
 
 FEW = 0.05
 SLACK = 0.03
 FAR = 0.20
+RARE = 0.0027
 
 
 def missing_in_or_out(masks: NDArray[np.bool_], *, side: Literal["out", "both"] = "both") -> Check | None:
@@ -37,21 +39,37 @@ def shadow_accuracy_gap(
     target_test: float | None,
     shadow_train: ArrayLike,
     shadow_test: ArrayLike,
+    records: tuple[int, int] = (0, 0),
 ) -> Check | None:
     """Doubt shadow models whose accuracies, one per model, lie far from the target's, on its own records or others.
 
-    Far is more than 3 points and 3 standard deviations of the shadows; more than 20 points is an error.
+    Far is more than 3 points and more than chance allows: the spread of few models is itself uncertain (Student's t for
+    one more model), and no accuracy on ``records`` members and non-members is surer than a binomial one. More than 20
+    points is an error.
     """
     worst: tuple[float, str] | None = None
-    for name, own, values in (("training", target_train, shadow_train), ("other", target_test, shadow_test)):
+    for name, own, values, count in (
+        ("training", target_train, shadow_train, records[0]),
+        ("other", target_test, shadow_test, records[1]),
+    ):
         shadows = np.asarray(values, dtype=np.float64)
         shadows = shadows[np.isfinite(shadows)]
         if own is None or len(shadows) == 0:
             continue
-        mean, sd = float(np.mean(shadows)), float(np.std(shadows, ddof=1)) if len(shadows) > 1 else 0.0
-        gap = abs(own - mean)
-        if gap > max(SLACK, 3 * sd) and (worst is None or gap > worst[0]):
+        gap, mean = abs(own - float(np.mean(shadows))), float(np.mean(shadows))
+        if gap > max(SLACK, _chance(shadows, mean, count)) and (worst is None or gap > worst[0]):
             worst = (gap, f"On {name} records the target's accuracy is {own:.1%} and the shadow models' {mean:.1%}.")
     if worst is None:
         return None
     return check("shadow-accuracy-gap", "error" if worst[0] > FAR else "warning", worst[1])
+
+
+def _chance(shadows: NDArray[np.float64], mean: float, records: int) -> float:
+    """Return how far one more model of the same kind may lie from the mean, at 1 in 370."""
+    reach = 0.0
+    if len(shadows) > 1:
+        quantile = -float(special.stdtrit(len(shadows) - 1, RARE / 2))
+        reach = quantile * float(np.std(shadows, ddof=1)) * float(np.sqrt(1 + 1 / len(shadows)))
+    if records:
+        reach = max(reach, 3 * float(np.sqrt(mean * (1 - mean) / records)))
+    return reach

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from vestige.errors import UsageError
 from vestige.metrics.estimate import Estimate, enclosing, share, withheld
+from vestige.metrics.roc import Roc, roc
 from vestige.metrics.tpr import Band
+from vestige.seeds import rng
+
+PARTS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +28,19 @@ class TargetMean:
 
 
 def mean_over_targets(
-    estimates: Sequence[Estimate], *, confidence: float = 0.95, bounds: tuple[float, float] = (0.0, 1.0)
+    estimates: Sequence[Estimate],
+    *,
+    confidence: float = 0.95,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    record_variance: float = 0.0,
 ) -> TargetMean:
     """Return the mean of one figure over targets, each judged at its own threshold.
 
     With one target its own interval is kept. With T ≥ 2 the interval is Student's, from the variance between targets
     pooled with the mean variance within them at the weight of one degree of freedom, and never narrower than the
-    latter alone allows: two targets that happen to agree prove little. Withheld when any target's figure is.
+    latter alone allows: two targets that happen to agree prove little. Nor is it narrower than the records allow:
+    ``record_variance`` is the variance of the mean that all targets share because they were judged on the same records
+    (`record_variances`). Withheld when any target's figure is.
     """
     if not estimates:
         raise UsageError("Expected the figures of at least one target, got none.")
@@ -46,6 +57,8 @@ def mean_over_targets(
     between = float(np.var(known, ddof=1))
     pooled = max(within, ((len(known) - 1) * between + within) / len(known))
     reach = float(-special.stdtrit(len(known), tail)) * np.sqrt(pooled / len(known))
+    shared = record_variance + max(0.0, between - within) / len(known)
+    reach = max(reach, float(-special.stdtrit(PARTS - 1, tail)) * np.sqrt(shared))
     mean = float(np.mean(known))
     estimate = Estimate(
         value=mean,
@@ -55,6 +68,34 @@ def mean_over_targets(
         reason=next((e.reason for e in estimates if e.reason), ""),
     )
     return TargetMean(mean=enclosing(estimate), values=values, sd=float(np.sqrt(between)))
+
+
+def record_variances(
+    scores: Sequence[Array],
+    truths: Sequence[NDArray[np.bool_]],
+    statistics: Callable[[Roc], Sequence[float]],
+    *,
+    seed: int = 0,
+) -> Array:
+    """Return, for each of the statistics of a ROC curve, the variance that sampling the records gives its mean over targets.
+
+    ``scores``, ``truths``: one (N,) array per target, over the same records in the same order. A few records that every
+    model memorises move all targets' figures together, so that variance does not shrink with the number of targets.
+    Delete-a-group jackknife (Kott 2001) with 40 random groups of records.
+    """
+    part = rng(seed, "record-variances").permutation(len(scores[0])) % PARTS
+    found = np.array(
+        [
+            np.mean([statistics(_without(s, t, part != left)) for s, t in zip(scores, truths, strict=True)], axis=0)
+            for left in range(PARTS)
+        ]
+    )
+    variances: Array = (PARTS - 1) / PARTS * np.sum((found - found.mean(axis=0)) ** 2, axis=0)
+    return variances
+
+
+def _without(scores: Array, truth: NDArray[np.bool_], kept: NDArray[np.bool_]) -> Roc:
+    return roc(scores[kept & truth], scores[kept & ~truth])
 
 
 def mean_band(bands: Sequence[Band], *, confidence: float = 0.95) -> Band:

@@ -183,19 +183,21 @@ def _adversary(attacks: Sequence[AttackResult]) -> str:
     return f"An adversary who {ACCESS[levels[-1] if levels else 'score']}"
 
 
-def _measured(log: AuditLog, best: AttackResult, fpr: float | None) -> str:
+def _measured(log: AuditLog, best: AttackResult, fpr: float | None, tries: int) -> str:
     """Say what the strongest attack achieves, without the claim."""
     who, level = _adversary([best]), rate(confidence(log))
     point = point_at(best, fpr) if fpr else None
     if point is not None and point.value is not None and fpr is not None:
-        interval = f"{level} interval {span(point)}; " if span(point) else ""
+        wide = span(widened(point, tries, confidence(log)))
+        interval = f"{level} interval {wide}; " if wide else ""
         return (
             f"{who} recognises {percent(point.value)} of the training records while wrongly accusing {rate(fpr)} "
             f"of others ({interval}chance would be {rate(fpr)})"
         )
     accuracy = best.balanced_accuracy
     if accuracy.value is not None:
-        interval = f"{level} interval {span(accuracy)}; " if span(accuracy) else ""
+        wide = span(widened(accuracy, tries, confidence(log)))
+        interval = f"{level} interval {wide}; " if wide else ""
         claim = f"{who} tells members from non-members {percent(accuracy.value)} of the time"
         return f"{claim} ({interval}chance would be 50 %)"
     return f"{who} reaches an AUC of {number(best.auc)} (chance would be 0.5)"
@@ -211,8 +213,8 @@ def _details(log: AuditLog, attacks: Sequence[AttackResult], fpr: float | None) 
     point = point_at(best, fpr) if fpr else None
     if tries > 1:
         text = f"Strongest of the {tries} attacks tried: {best.title}. The best of several flatters"
-        wide = widened(point, tries, confidence(log)) if point else Figure()
-        lines.append(f"{text}; allowing for that, the interval is {span(wide)}." if span(wide) else f"{text}.")
+        alone = span(point) if point else ""
+        lines.append(f"{text}, so the interval above allows for all of them; alone it is {alone}." if alone else f"{text}.")
     else:
         lines.append(f"Only one attack was tried: {best.title}. A stronger one may find more.")
     if point is not None and fpr is not None and point.value:
@@ -258,7 +260,7 @@ def verdict(log: AuditLog) -> Verdict:
 
     fpr = headline_fpr(log)
     reading = _level(log, attacks, fpr)
-    measured, details = _measured(log, attacks[0], fpr), _details(log, attacks, fpr)
+    measured, details = _measured(log, attacks[0], fpr, len(attacks)), _details(log, attacks, fpr)
     if missing:
         details.insert(0, f"Not everything that was asked for was tested: {missing}.")
     if errors:
