@@ -20,6 +20,7 @@ from typing import Any
 import machine
 from ordering import compare
 from tasks import config_of
+from vestige.attacks import params_of, resolve
 from vestige.auditing.run import Audit
 from vestige.config import AuditConfig
 from vestige.errors import VestigeError
@@ -41,6 +42,9 @@ def main() -> None:
     parser.add_argument("--shadows", type=int, help="shadow models (64; 16 for fashion_mnist)")
     parser.add_argument("--epochs", type=int, help="epochs of every model")
     parser.add_argument("--targets", type=int, help="models that take the target's place, per seed")
+    parser.add_argument(
+        "--trained-targets", type=int, default=1, help="the same for attacks that train a model for each target"
+    )
     parser.add_argument("--executor", choices=("inline", "processes"), default="processes")
     parser.add_argument("--workers", type=int, default=machine.cores())
     parser.add_argument("--store", type=Path, help="folder of the store (VESTIGE_STORE, or the user's cache)")
@@ -68,23 +72,38 @@ def main() -> None:
 
 
 def run(dataset: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Audit one dataset with one seed."""
-    changes: dict[str, Any] = {"seed": seed, "audit.attacks": args.attacks, "audit.fpr": list(RATES)}
+    """Audit one dataset with one seed: all attacks on the same models, those that train a model on fewer targets."""
+    changes: dict[str, Any] = {"seed": seed, "audit.fpr": list(RATES)}
     changes |= QUICK if args.quick else {}
     given = {"shadow.count": args.shadows, "recipe.epochs": args.epochs, "audit.targets": args.targets}
     changes |= {path: value for path, value in given.items() if value is not None}
     changes |= {"shadow.executor": args.executor, "shadow.workers": args.workers}
     changes |= {"store": str(args.store) if args.store else None}
-    start = time.perf_counter()
-    log = Audit.from_config(AuditConfig.model_validate(config_of(dataset, changes))).run()
+    cheap, dear = by_cost(args.attacks)
+    start, logs = time.perf_counter(), []
+    for attacks, targets in ((cheap, None), (dear, args.trained_targets)):
+        if attacks:
+            config = config_of(dataset, {**changes, "audit.attacks": attacks})
+            config["audit"]["targets"] = min(targets or config["audit"]["targets"], config["audit"]["targets"])
+            logs.append(Audit.from_config(AuditConfig.model_validate(config)).run())
     seconds = time.perf_counter() - start
-    note = f"{log.shadow.trained} trained, {log.shadow.reused} from the store"
+    note = f"{logs[0].shadow.trained} trained, {logs[0].shadow.reused} from the store"
     print(f"{dataset}, seed {seed}: {seconds:.1f} s, {note}", file=sys.stderr, flush=True)
-    return told(dataset, seed, seconds, log)
+    return told(dataset, seed, seconds, logs)
 
 
-def told(dataset: str, seed: int, seconds: float, log: AuditLog) -> dict[str, Any]:
-    """Return what is kept of one audit."""
+def by_cost(names: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the attacks that only score, and those that train a model of their own, each as name and parameters."""
+    cheap, dear = [], []
+    for label, one in resolve(names):
+        entry = {"name": label.partition("[")[0], "params": params_of(one)}
+        (dear if getattr(one, "trains", False) else cheap).append(entry)
+    return cheap, dear
+
+
+def told(dataset: str, seed: int, seconds: float, logs: list[AuditLog]) -> dict[str, Any]:
+    """Return what is kept of one seed's audits, which share their models."""
+    log = logs[0]
     return {
         "dataset": dataset,
         "seed": seed,
@@ -93,13 +112,12 @@ def told(dataset: str, seed: int, seconds: float, log: AuditLog) -> dict[str, An
         "nonmembers": log.population.nonmembers,
         "shadows": log.shadow.count,
         "trained": log.shadow.trained,
-        "targets": max((len(result.targets) for result in log.attacks), default=0),
         "accuracy": {
             "target": [log.target.train_accuracy, log.target.test_accuracy],
             "shadow": [log.shadow.train_accuracy, log.shadow.test_accuracy],
         },
         "checks": [check.id for check in log.checks if check.level != "info"],
-        "attacks": {result.title: attack(result) for result in log.attacks},
+        "attacks": {result.title: attack(result) for log in logs for result in log.attacks},
     }
 
 
@@ -109,6 +127,7 @@ def attack(result: AttackResult) -> dict[str, Any]:
     figures |= {f"tpr@{point.fpr:g}": point for point in result.tpr}
     return {
         "status": result.status,
+        "targets": len(result.targets),
         "reason": result.reason,
         "seconds": result.seconds,
         "figures": {name: one.model_dump(include={"value", "low", "high", "reason"}) for name, one in figures.items()},
@@ -140,18 +159,19 @@ def render(
         "",
         (
             f"{first['members']:,} members and {first['nonmembers']:,} non-members, {first['shadows']} shadow models, "
-            f"{first['targets']} target(s) in each of {len(runs)} seed(s); shadow accuracy {shadow[0]:.3f} on members, "
+            f"{len(runs)} seed(s); shadow accuracy {shadow[0]:.3f} on members, "
             f"{shadow[1]:.3f} on others."
         ),
         "",
-        "| attack | AUC | TPR at 1 % FPR | TPR at 0.1 % FPR | seconds |",
-        "|---|---|---|---|---|",
+        "| attack | AUC | TPR at 1 % FPR | TPR at 0.1 % FPR | targets a seed | seconds |",
+        "|---|---|---|---|---|---|",
     ]
     for title in sorted(means, key=lambda title: -(means[title]["auc"].value or 0.0)):
         figures = means[title]
         cells = [shown(figures[name]) for name in ("auc", "tpr@0.01", "tpr@0.001")]
         taken = sum(one["attacks"][title]["seconds"] for one in runs) / len(runs)
-        lines.append(f"| {title} | {' | '.join(cells)} | {taken:.2f} |")
+        targets = max(one["attacks"][title]["targets"] for one in runs)
+        lines.append(f"| {title} | {' | '.join(cells)} | {targets} | {taken:.2f} |")
     lines.append("")
     for name in ("tpr@0.01", "tpr@0.001"):
         reasons = {figures[name].reason for figures in means.values() if figures[name].withheld}

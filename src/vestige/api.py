@@ -1,4 +1,6 @@
-"""`vestige.audit`: one call for what most people have, a trained model and the records it was and was not trained on."""
+"""`vestige.audit`: one call for what most people have, a trained model and the records it was and was not trained
+on.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +37,16 @@ def audit(
 ) -> AuditLog:
     """Audit a trained model and return the log.
 
-    ``model``: anything with predict_proba, decision_function or predict, a torch module, or a function from records to scores;
-    ``members_x, members_y``: the records it was trained on; ``nonmembers_x, nonmembers_y``: records from the same population that it
-    was not; ``recipe``: how models like it are trained (omitted for scikit-learn: a clone); ``attacks``: a battery's name or a list;
-    ``shadow``: how many shadow models (None: what the attacks need); ``groups``: for the members, then the non-members, which
-    person each row belongs to; ``task``: classification or regression, where the model and labels leave a doubt. Raises DataError, ModelError or UsageError in one sentence.
+    ``model``: anything with predict_proba, decision_function or predict, a torch module, or a function from records to
+    scores;
+    ``members_x, members_y``: the records it was trained on; ``nonmembers_x, nonmembers_y``: records from the same
+    population that it
+    was not; ``recipe``: how models like it are trained (omitted for scikit-learn: a clone); ``attacks``: a battery's
+    name or a list;
+    ``shadow``: how many shadow models (None: what the attacks need); ``groups``: for the members, then the
+    non-members, which
+    person each row belongs to; ``task``: classification or regression, where the model and labels leave a doubt.
+    Raises DataError, ModelError or UsageError in one sentence.
     """
     from vestige.auditing.inputs import Inputs
     from vestige.auditing.pooling import pool
@@ -72,7 +79,9 @@ def audit(
 
 
 def _task_of(model: Any) -> Task | None:
-    """Return regression for a scikit-learn regressor, whose labels may well be whole numbers; otherwise the labels decide."""
+    """Return regression for a scikit-learn regressor, whose labels may well be whole numbers; otherwise the labels
+    decide.
+    """
     if "sklearn" not in sys.modules:
         return None
     from sklearn.base import BaseEstimator, is_regressor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -212,7 +212,7 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _fetching(progress: Progress):  # type: ignore[no-untyped-def]
+def _fetching(progress: Progress) -> Callable[[str, int, int], None]:
     state = {"total": -1, "done": 0}
 
     def told(name: str, done: int, total: int) -> None:

@@ -100,7 +100,9 @@ class ShadowConfig(Section):
         default=None, gt=0, lt=1, description="share of the pool each trains on; omitted: the target's"
     )
     design: Literal["blocks", "bernoulli"] = Field(default="blocks", description="how records are dealt to the models")
-    masks: str | None = Field(default=None, description="an .npy file of (count, records) 0/1: who trains on what, given by you")
+    masks: str | None = Field(
+        default=None, description="an .npy file of (count, records) 0/1: who trains on what, given by you"
+    )
     data: str = Field(default="same", description="same | disjoint | another dataset's name")
     architecture: str | dict[str, Any] = Field(default="same", description="same | another [recipe] table")
     executor: str = Field(default="inline", description="inline | processes | ray")

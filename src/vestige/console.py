@@ -100,7 +100,9 @@ class BarProgress:
     def begin(self, stage: str, total: int, *, reused: int = 0) -> None:
         """Open a bar."""
         note = f"{reused} from the store" if reused else ""
-        self._tasks[stage] = self._open().add_task(NAMES.get(stage, stage), total=total, completed=reused, rate="", note=note)
+        self._tasks[stage] = self._open().add_task(
+            NAMES.get(stage, stage), total=total, completed=reused, rate="", note=note
+        )
 
     def advance(self, stage: str, done: int = 1, *, note: str = "") -> None:
         """Move the bar."""

@@ -19,7 +19,10 @@ def facts(what: str) -> list[dict[str, Any]]:
     if what == "examples":
         from vestige.config_files import examples
 
-        return [{"name": name, "file": str(path), "about": _first_comment(path.read_text("utf-8"))} for name, path in examples().items()]
+        return [
+            {"name": name, "file": str(path), "about": _first_comment(path.read_text("utf-8"))}
+            for name, path in examples().items()
+        ]
     registry = registries()[what]
     rows = []
     for name in registry.names():
@@ -94,7 +97,11 @@ def show_listing(what: str, *, json: bool) -> None:
     from rich.table import Table
 
     console = Console()
-    columns = [c for c in dict.fromkeys(key for row in rows for key in row) if console.width >= WIDE or c not in ONLY_WHERE_WIDE]
+    columns = [
+        c
+        for c in dict.fromkeys(key for row in rows for key in row)
+        if console.width >= WIDE or c not in ONLY_WHERE_WIDE
+    ]
     table = Table(box=None, header_style="bold")
     for column in columns:
         table.add_column(column.replace("_", " "), no_wrap=column in SHORT)

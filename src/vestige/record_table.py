@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class RecordRow:
-    """One audited record: the truth, its calibrated posterior with its interval, its exposure, and each attack's score."""
+    """One audited record: the truth, its calibrated posterior with its interval, its exposure, and each attack's
+    score.
+    """
 
     id: str
     label: str

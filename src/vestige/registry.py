@@ -7,9 +7,9 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
-from vestige.errors import UsageError
+from vestige.errors import UsageError, VestigeError
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ def load(reference: str) -> Any:
 
 def did_you_mean(name: str, known: Iterator[str] | list[str]) -> str:
     """Return a hint naming the closest known names, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), list(known), n=2, cutoff=0.5)
     return f"Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
 
 
@@ -91,6 +91,38 @@ class Registry:
                         hint=did_you_mean(key, known) or f"It has: {', '.join(known) or 'none'}.",
                     )
         try:
-            return factory(**params)
-        except TypeError as error:
+            made = factory(**params)
+        except VestigeError:
+            raise
+        except Exception as error:
+            self._require_fitting(name, factory, params)
             raise UsageError(f"Could not build the {self.kind[:-1]} '{name}': {error}.") from error
+        self._require_fitting(name, factory, params)
+        return made
+
+    def _require_fitting(self, name: str, factory: Any, params: Mapping[str, Any]) -> None:
+        """Raise UsageError for the first parameter of a dataclass that is not of its annotated type."""
+        for key, value in params.items():
+            expected = _misfit(factory, key, value)
+            if expected:
+                raise UsageError(
+                    f"Expected the parameter '{key}' of the {self.kind[:-1]} '{name}' to be {expected}, got {value!r}."
+                )
+
+
+def _misfit(factory: Any, key: str, value: Any) -> str:
+    """Return what the field ``key`` of a dataclass wants when ``value`` is not that, else nothing."""
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+
+    try:
+        wanted = TypeAdapter(
+            get_type_hints(factory).get(key, Any), config=ConfigDict(arbitrary_types_allowed=True, strict=True)
+        )
+        wanted.validate_python(tuple(value) if isinstance(value, list) else value)
+    except (NameError, TypeError, PydanticUserError):
+        # An annotation that only a type checker can read: then the plug-in's own checks must do.
+        return ""
+    except ValidationError as error:
+        found = [one["msg"].removeprefix("Input should be ") for one in error.errors(include_url=False)]
+        return " or ".join(dict.fromkeys(found))
+    return ""

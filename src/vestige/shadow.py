@@ -1,6 +1,7 @@
 """Shadow models: train and measure what the store lacks, one job per handful of models, each result safe once written.
 
-Every model is measured right after it was trained, while it is in memory; what is kept is a few numbers per record and, when
+Every model is measured right after it was trained, while it is in memory; what is kept is a few numbers per record
+and, when
 asked, its weights. A run that is killed therefore loses at most the models that were being trained at that moment.
 """
 
@@ -169,7 +170,7 @@ def gather(
             progress.begin("models", total, reused=reused)
         jobs = _jobs(work, split, recipe, records, demand, store, keep_models)
         trained += _run(jobs, executor, workers, progress, notes)
-        columns, lost = _read(work, store, demand, first, given)
+        columns, lost = _read(work, store, first, given)
         if not lost:
             break
     else:
@@ -303,7 +304,7 @@ def _restored(job: Job, store: Store, key: str) -> Target | None:
 
 
 def _read(
-    work: Work, store: Store, demand: Demand, first: int, given: Mapping[str, Signals] | None
+    work: Work, store: Store, first: int, given: Mapping[str, Signals] | None
 ) -> tuple[dict[str, list[Signals]], bool]:
     columns: dict[str, list[Signals]] = {}
     if first:

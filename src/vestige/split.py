@@ -225,7 +225,7 @@ def _simple(fraction: float) -> Fraction:
 def _pairs(masks: BoolArray) -> IntArray:
     """Return a block number per mask: two masks that complement each other share one, every other has its own."""
     blocks = np.arange(len(masks), dtype=np.int64)
-    open_ = {}
+    open_: dict[bytes, int] = {}
     for row, mask in enumerate(masks):
         partner = open_.pop(np.packbits(~mask).tobytes(), None)
         if partner is None:

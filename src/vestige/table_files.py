@@ -92,7 +92,9 @@ def read_parquet(path: Path) -> Table:
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise DataError(f"Expected {path} to be a whole parquet file: {str(error).splitlines()[0].rstrip('.')}.") from error
+        raise DataError(
+            f"Expected {path} to be a whole parquet file: {str(error).splitlines()[0].rstrip('.')}."
+        ) from error
     if table.num_rows == 0:
         raise DataError(f"Expected records in {path}, got none.")
     twice = next((name for name in table.column_names if table.column_names.count(name) > 1), None)

@@ -22,7 +22,12 @@ def config(**sections):
 
 
 def inputs(members=None):
-    return Inputs(records=RECORDS, recipe=SklearnRecipe(LogisticRegression()), target=None if members is None else CallableTarget(len, task="classification", classes=4), members=members)
+    return Inputs(
+        records=RECORDS,
+        recipe=SklearnRecipe(LogisticRegression()),
+        target=None if members is None else CallableTarget(len, task="classification", classes=4),
+        members=members,
+    )
 
 
 def test_masks_of_one_s_own(tmp_path):
@@ -37,7 +42,8 @@ def test_masks_of_one_s_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(np.ones((5, 400)), r"shape \(6, 400\).*got \(5, 400\)"), (b"not an array", "Could not read")]
+    ("content", "message"),
+    [(np.ones((5, 400)), r"shape \(6, 400\).*got \(5, 400\)"), (b"not an array", "Could not read")],
 )
 def test_masks_that_do_not_fit_are_one_sentence(tmp_path, content, message):
     file = tmp_path / "masks.npy"

@@ -51,7 +51,9 @@ def test_original_labels_and_a_decision_function(digits, tmp_path):
     (mx, my), (nx, ny) = digits
     names = np.array(list("abcdefghij"))
     model = LinearSVC(max_iter=20_000, C=0.01).fit(mx / 16, names[my])
-    log = vestige.audit(model, mx / 16, names[my], nx / 16, names[ny], shadow=4, store=tmp_path, attacks=["loss", "lira"], **QUIET)
+    log = vestige.audit(
+        model, mx / 16, names[my], nx / 16, names[ny], shadow=4, store=tmp_path, attacks=["loss", "lira"], **QUIET
+    )
     assert log.status == "complete"
     assert log.target.train_accuracy > 0.9
 
@@ -99,7 +101,15 @@ def test_a_table_with_names_and_categories(tmp_path):
     )
     pipeline.fit(frame[:200], y[:200])
     log = vestige.audit(
-        pipeline, frame[:200], y[:200], frame[200:], y[200:], shadow=6, store=tmp_path, attacks=["gap", "loss", "lira"], **QUIET
+        pipeline,
+        frame[:200],
+        y[:200],
+        frame[200:],
+        y[200:],
+        shadow=6,
+        store=tmp_path,
+        attacks=["gap", "loss", "lira"],
+        **QUIET,
     )
     assert log.status == "complete"
     assert log.attack("gap").auc.value > 0.55

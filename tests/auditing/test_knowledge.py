@@ -87,7 +87,7 @@ def test_same_knowledge_gives_the_plain_audit(tmp_path, digits):
 
 
 def test_unknown_knowledge_is_one_sentence(tmp_path, digits):
-    with pytest.raises(UsageError, match="no dataset called 'wien'.*Did you mean 'wine'"):
+    with pytest.raises(UsageError, match=r"no dataset called 'wien'.*Did you mean 'wine'"):
         audit(tmp_path, digits, LogisticRegression(), shadow={"data": "wien"})
     with pytest.raises(ConfigError, match="architecture to be 'same' or a table"):
         audit(tmp_path, digits, LogisticRegression(), shadow={"count": 2, "architecture": "other"}).run()

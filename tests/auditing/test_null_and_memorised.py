@@ -1,4 +1,6 @@
-"""End to end, with really trained networks: records nobody trained on must score like chance, memorised ones must be found."""
+"""End to end, with really trained networks: records nobody trained on must score like chance, memorised ones must be
+found.
+"""
 
 import numpy as np
 import pytest
@@ -47,7 +49,9 @@ def test_every_registered_attack_is_in_the_full_battery():
 
 @pytest.mark.parametrize(("label", "attack"), EVERY, ids=[label for label, _ in EVERY])
 def test_records_nobody_trained_on_score_like_chance(unseen, label, attack):
-    """The masks are drawn after the models were trained on something else, so nothing but a leak can tell them apart."""
+    """The masks are drawn after the models were trained on something else, so nothing but a leak can tell them
+    apart.
+    """
     records, table = unseen
     draws = 3 if getattr(attack, "trains", False) else DRAWS
     areas, alarms = [], []

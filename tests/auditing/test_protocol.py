@@ -1,4 +1,6 @@
-"""Thresholds, posteriors and extra targets: what is learnt on shadow models must hold for the target, and know nothing of it."""
+"""Thresholds, posteriors and extra targets: what is learnt on shadow models must hold for the target, and know
+nothing of it.
+"""
 
 import numpy as np
 import pytest

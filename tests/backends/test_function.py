@@ -339,5 +339,5 @@ def test_from_config(records, tmp_path, monkeypatch):
     recipe = RECIPES.get("function").from_config(function="my_training:train", C=0.5)
     assert recipe.fit(records, np.arange(30), 0).estimator.C == 0.5
     for missing in ("my_training:tran", "no_such_module_here:train"):
-        with pytest.raises(ConfigError, match="Could not find the training function"):
+        with pytest.raises(ConfigError, match="Could not import the training function"):
             FunctionRecipe.from_config(function=missing)

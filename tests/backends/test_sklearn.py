@@ -465,7 +465,7 @@ def test_from_config(records):
         ({}, "needs 'model'"),
         ({"model": "sklearn.ensemble:RandomForrestClassifier"}, "Did you mean.*'RandomForestClassifier'"),
         ({"model": "sklearn.ensembel:X"}, "no module 'sklearn.ensembel'"),
-        ({"model": "SVC"}, "Expected 'package.module:name'"),
+        ({"model": "SVC"}, "package.module:Class, got 'SVC'"),
         ({"model": "sklearn.svm:SVC", "params": {"gama": 1}}, "Did you mean 'gamma'"),
         ({"model": "sklearn.svm:SVC", "gamma": 1}, r"go under \[recipe.params\]"),
         ({"model": "sklearn.svm:SVC", "preprocess": "magic"}, "none, auto, standard"),

@@ -49,7 +49,9 @@ class Field:
         return chosen if needs.wants is None else chosen[: needs.wants]
 
     def evidence(self, model: int, attack: Attack, exclude: int | None = None) -> Evidence:
-        """Return everything the attack may see when ``model`` is the target, and ``exclude``'s block is left out too."""
+        """Return everything the attack may see when ``model`` is the target, and ``exclude``'s block is left out
+        too.
+        """
         references = self.references(model, attack, exclude)
         return self._cut(model, references, attack, 0, self.audited, self._population(model, references, attack))
 

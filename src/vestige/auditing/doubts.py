@@ -97,7 +97,9 @@ def _most(target: Target) -> Access:
 def _shadows(outcome: Outcome) -> Iterator[checks.Check | None]:
     away = outcome.elsewhere
     if away is not None and outcome.pool is not None:
-        own = accuracies(outcome.pool.signals.slice(0, len(outcome.split.audited)), outcome.split, outcome.split.audited)
+        own = accuracies(
+            outcome.pool.signals.slice(0, len(outcome.split.audited)), outcome.split, outcome.split.audited
+        )
         others = accuracies(away.pool.signals, away.pool.split, away.pool.split.audited)
         yield _gap(outcome, own, others)
         return
@@ -111,7 +113,7 @@ def _shadows(outcome: Outcome) -> Iterator[checks.Check | None]:
     elif "out" in sides:
         yield checks.missing_in_or_out(masks, side="out")
     table = pool.signals.slice(0, len(outcome.split.audited))
-    if "correct" in table.keys():
+    if "correct" in table.columns:
         found = accuracies(table, outcome.split, outcome.split.audited)
         yield _gap(outcome, found, found)
 
@@ -138,5 +140,7 @@ def _figures(outcome: Outcome, attacks: list[AttackResult]) -> Iterator[checks.C
 
 
 def _claims_more(attack: Attack, label: str) -> bool:
-    """An attack that compares a record's IN and OUT references with the true label contains the loss; others may lose to it."""
+    """An attack that compares a record's IN and OUT references with the true label contains the loss; others may
+    lose to it.
+    """
     return attack.needs.side == "both" and label.startswith(("lira", "rmia", "sablayrolles"))

@@ -66,7 +66,9 @@ def read_masks(path: Path, shadows: int, records: int) -> BoolArray:
     try:
         masks = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"Could not read shadow masks from '{path}': {error}.", hint="Save them with numpy.save.") from error
+        raise DataError(
+            f"Could not read shadow masks from '{path}': {error}.", hint="Save them with numpy.save."
+        ) from error
     if not isinstance(masks, np.ndarray) or masks.shape != (shadows, records):
         got = masks.shape if isinstance(masks, np.ndarray) else "several arrays"
         raise DataError(

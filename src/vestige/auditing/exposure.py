@@ -28,9 +28,9 @@ from vestige.metrics import (
     slices,
     tpr_at_fpr,
 )
+from vestige.metrics.estimate import Array
 from vestige.metrics.risk import AT_RISK
 from vestige.record_table import RecordRow
-from vestige.metrics.estimate import Array
 from vestige.target import Access, FloatArray
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ def risk_of(outcome: Outcome) -> tuple[Risk | None, list[RecordRow]]:
 
 
 def strongest(outcome: Outcome, found: dict[str, Scores]) -> str | None:
-    """Return the attack that does best on the stand-ins; the target has no say, so that its scores are not chosen by their luck."""
+    """Return the attack that does best on the stand-ins; the target has no say, so that its scores are not chosen by
+    their luck.
+    """
     fpr = max(outcome.audit.config.audit.fpr)
     ranked: list[tuple[float, str]] = []
     for label, scores in found.items():
@@ -103,7 +105,9 @@ def strongest(outcome: Outcome, found: dict[str, Scores]) -> str | None:
 
 
 def _calibration(scores: Scores) -> Calibration:
-    """Fit the posterior at even odds, whatever the share of members here: the audit's own mix says nothing of an adversary's."""
+    """Fit the posterior at even odds, whatever the share of members here: the audit's own mix says nothing of an
+    adversary's.
+    """
     inside = np.concatenate([s[t] for s, t in zip(scores.stand_ins, scores.truths, strict=True)])
     outside = np.concatenate([s[~t] for s, t in zip(scores.stand_ins, scores.truths, strict=True)])
     return calibrate(inside, outside, prior=0.5)
@@ -111,7 +115,7 @@ def _calibration(scores: Scores) -> Calibration:
 
 def _exposures(field: Field) -> Array | None:
     signal = "log_odds" if field.records.classes else "negative_log_loss"
-    if signal not in field.table.keys():
+    if signal not in field.table.columns:
         return None
     watcher = _Watching(signal)
     if len(field.references(0, watcher)) < FEWEST_MODELS:
@@ -130,7 +134,9 @@ def _moments(side: ReferenceMoments) -> Moments:
 
 
 def _figure(estimate: Estimate) -> Figure:
-    return Figure(value=estimate.value, low=estimate.low, high=estimate.high, method=estimate.method, reason=estimate.reason)
+    return Figure(
+        value=estimate.value, low=estimate.low, high=estimate.high, method=estimate.method, reason=estimate.reason
+    )
 
 
 def _slices(outcome: Outcome, scores: Scores, posterior: Array) -> list[Slice]:
@@ -190,6 +196,8 @@ def _record(row: RecordRow, score: float) -> RecordRisk:
         label=row.label,
         member=row.member,
         score=float(score),
-        posterior=Figure(value=row.posterior, low=row.posterior_low, high=row.posterior_high, method="isotonic calibration"),
+        posterior=Figure(
+            value=row.posterior, low=row.posterior_low, high=row.posterior_high, method="isotonic calibration"
+        ),
         exposure=row.exposure,
     )

@@ -1,4 +1,6 @@
-"""What an audit starts from: records, a recipe, and a target with its members or none; from a config or from Python objects."""
+"""What an audit starts from: records, a recipe, and a target with its members or none; from a config or from Python
+objects.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ Fetching = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Inputs:
-    """``members``: (N,) bool, True for the records an existing ``target`` was trained on; None when a target is trained here."""
+    """``members``: (N,) bool, True for the records an existing ``target`` was trained on; None when a target is
+    trained here.
+    """
 
     records: Records
     recipe: Recipe | None
@@ -32,7 +36,9 @@ class Inputs:
 
     def __post_init__(self) -> None:
         if (self.target is None) != (self.members is None):
-            raise UsageError("An existing target needs to know which records it was trained on, and a member list needs a target.")
+            raise UsageError(
+                "An existing target needs to know which records it was trained on, and a member list needs a target."
+            )
         if self.members is not None and len(self.members) != len(self.records):
             raise DataError(f"Expected {len(self.records)} membership flags, one per record, got {len(self.members)}.")
         if self.recipe is not None and not isinstance(self.recipe, Recipe):
@@ -85,13 +91,20 @@ def from_config(config: AuditConfig, *, fetching: Fetching | None = None) -> Inp
 def load_records(
     data: DataConfig, *, seed: int, member: str | None = None, fetching: Fetching | None = None
 ) -> tuple[Records, BoolArray | None]:
-    """Return the records a config names, and the membership column of a file that has one, called ``member`` or as given."""
+    """Return the records a config names, and the membership column of a file that has one, called ``member`` or as
+    given.
+    """
     flags = None
     if data.source in DATASETS:
         records = load_dataset(data.source, progress=fetching)
     elif Path(data.source).suffix or Path(data.source).exists():
         loaded = load_file(
-            Path(data.source), label=data.label, id=data.id, group=data.group, member=member, categorical=data.categorical
+            Path(data.source),
+            label=data.label,
+            id=data.id,
+            group=data.group,
+            member=member,
+            categorical=data.categorical,
         )
         records, flags = loaded.records, loaded.members
     else:

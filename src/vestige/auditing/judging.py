@@ -14,9 +14,7 @@ from vestige.registry import did_you_mean
 
 def rules_of(config: AuditConfig, extra: Sequence[str] = ()) -> list[gate.Rule]:
     """Return the rules of [gate], then those given as text; raise UsageError for one that makes no sense."""
-    ours = [
-        gate.rule(figure, rule.max, attack=rule.attack, judge=rule.judge) for figure, rule in config.gate.items()
-    ]
+    ours = [gate.rule(figure, rule.max, attack=rule.attack, judge=rule.judge) for figure, rule in config.gate.items()]
     return [*ours, *(gate.parse_rule(text) for text in extra)]
 
 
@@ -45,10 +43,18 @@ def judged(log: AuditLog, rules: Sequence[gate.Rule], before: AuditLog | None = 
     doubts = [check for check in log.checks if check.id != "interval-wider-than-margin"]
     unclear = checks.interval_wider_than_margin(_margins(log, rules))
     if unclear is not None:
-        doubts.append(Check(id=unclear.id, level=unclear.level, message=unclear.message, cure=unclear.cure, cause=unclear.cause))
+        doubts.append(
+            Check(id=unclear.id, level=unclear.level, message=unclear.message, cure=unclear.cure, cause=unclear.cause)
+        )
     findings = [
         Finding(
-            id=one.id, attack=one.attack, metric=one.metric, value=one.value, limit=one.limit, passed=one.passed, message=one.message
+            id=one.id,
+            attack=one.attack,
+            metric=one.metric,
+            value=one.value,
+            limit=one.limit,
+            passed=one.passed,
+            message=one.message,
         )
         for one in found
     ]

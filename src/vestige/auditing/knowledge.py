@@ -1,4 +1,6 @@
-"""What the adversary has besides the target: shadow models of the same records, of other records, or of another architecture."""
+"""What the adversary has besides the target: shadow models of the same records, of other records, or of another
+architecture.
+"""
 
 from __future__ import annotations
 
@@ -109,5 +111,6 @@ def unlike(attack: Attack, home: Records, away: Records) -> str:
         return "it needs shadow models that were trained on the audited records, and this adversary has other data"
     agnostic = getattr(attack, "any_classes", False)
     if home.classes != away.classes and not agnostic:
-        return f"it learns per class, and the adversary's data has other classes ({len(away.classes)} instead of {len(home.classes)})"
+        counts = f"({len(away.classes)} instead of {len(home.classes)})"
+        return f"it learns per class, and the adversary's data has other classes {counts}"
     return ""

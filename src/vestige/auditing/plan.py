@@ -1,4 +1,6 @@
-"""What an audit would train and query, how long it would take, and what it would keep: measured on a short probe, not guessed."""
+"""What an audit would train and query, how long it would take, and what it would keep: measured on a short probe,
+not guessed.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,9 @@ def _timed(recipe: Recipe, records: Records, rows: Sequence[IntArray]) -> tuple[
     start = time.perf_counter()
     many = getattr(recipe, "fit_many", None)
     seeds = list(range(len(rows)))
-    targets = many(records, rows, seeds) if many else [recipe.fit(records, r, s) for r, s in zip(rows, seeds, strict=True)]
+    targets = (
+        many(records, rows, seeds) if many else [recipe.fit(records, r, s) for r, s in zip(rows, seeds, strict=True)]
+    )
     return time.perf_counter() - start, targets
 
 
@@ -92,7 +96,6 @@ def make_plan(
     *,
     name: str,
     attacks: Sequence[str],
-    records: Records,
     split: Split,
     demand: Demand,
     work: Work,

@@ -1,8 +1,9 @@
 """The one protocol every attack goes through: score the target, and score shadow models in the target's place.
 
-Shadow models in the target's place are models whose membership the adversary knows. From them come the thresholds that are
-applied to the target (the operational point), the calibrated posteriors, and, when several targets are asked for, the spread
-between targets.
+Shadow models in the target's place are models whose membership the adversary knows. From them come the thresholds that
+are
+applied to the target (the operational point), the calibrated posteriors, and, when several targets are asked for, the
+spread between targets.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def lacking(field: Field, attack: Attack) -> str:
     have = len(field.references(0, attack))
     instead = getattr(attack, "population_or_references", False) and have > 0
     if needs.population and not len(field.split.population) and not instead:
-        return "it needs records held out from every model, and there are none: [data] population, or too few non-members"
+        return (
+            "it needs records held out from every model, and there are none: [data] population, or too few non-members"
+        )
     if have < needs.shadows:
         return f"it needs at least {needs.shadows} shadow models, and there are {have}"
     return ""

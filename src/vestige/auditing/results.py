@@ -115,7 +115,9 @@ def _status(outcome: Outcome, attacks: list[AttackResult]) -> Any:
 
 def figure(estimate: Estimate) -> Figure:
     """Return the log's form of an estimate."""
-    return Figure(value=estimate.value, low=estimate.low, high=estimate.high, method=estimate.method, reason=estimate.reason)
+    return Figure(
+        value=estimate.value, low=estimate.low, high=estimate.high, method=estimate.method, reason=estimate.reason
+    )
 
 
 def _result(outcome: Outcome, label: str, found: Scores | AttackResult) -> AttackResult:
@@ -192,7 +194,10 @@ def _operational(outcome: Outcome, found: Scores, fpr: float) -> Operational:
         return Operational(fpr_asked=fpr, reason=f"too few shadow non-members to set a threshold for a rate of {fpr:g}")
     threshold = threshold_at_fpr(np.concatenate(known), fpr)
     point = operating_point(
-        found.matched[outcome.truth], found.matched[~outcome.truth], threshold, confidence=outcome.audit.config.audit.confidence
+        found.matched[outcome.truth],
+        found.matched[~outcome.truth],
+        threshold,
+        confidence=outcome.audit.config.audit.confidence,
     )
     return Operational(fpr_asked=fpr, fpr=figure(point.fpr), tpr=figure(point.tpr))
 
@@ -219,10 +224,10 @@ def _target(outcome: Outcome) -> TargetFacts:
     losses: tuple[float | None, float | None] = (None, None)
     if outcome.pool is not None:
         table, truth = outcome.pool.signals.slice(0, len(outcome.split.audited)), outcome.truth
-        if "correct" in table.keys():
+        if "correct" in table.columns:
             trained, held = accuracies(table.select(np.array([0])), _only(outcome.split), outcome.split.audited)
             inside, outside = float(trained[0]), float(held[0])
-        if "loss" in table.keys():
+        if "loss" in table.columns:
             loss = np.asarray(table.model("loss", 0))[:, 0].astype(np.float64)
             losses = float(loss[truth].mean()), float(loss[~truth].mean())
     target = audit.inputs.target
@@ -256,7 +261,7 @@ def _shadow(outcome: Outcome) -> ShadowFacts:
         return ShadowFacts()
     inside, outside = None, None
     table = pool.signals.slice(0, len(pool.split.audited))
-    if "correct" in table.keys():
+    if "correct" in table.columns:
         trained, held = accuracies(table, pool.split, pool.split.audited)
         inside, outside = float(np.nanmean(trained[1:])), float(np.nanmean(held[1:]))
     return ShadowFacts(

@@ -18,7 +18,7 @@ from vestige.auditing.plan import Plan, make_plan, probe
 from vestige.auditing.protocol import Scores, carry_over, lacking, run, stand_ins
 from vestige.auditing.results import Outcome, write_log
 from vestige.config import AuditConfig
-from vestige.errors import DataError, UsageError, VestigeError
+from vestige.errors import UsageError, VestigeError
 from vestige.log import AttackResult, AuditLog
 from vestige.progress import Progress, Silence
 from vestige.records import Records
@@ -75,8 +75,8 @@ class Audit:
             )
         if self.config.audit.targets > 1 and (self.inputs.target is not None or self._mixed):
             raise UsageError(
-                "[audit] targets above 1 needs a target that is trained here by the shadow models' own recipe and data: "
-                "other models would take its place, and the figures would be theirs.",
+                "[audit] targets above 1 needs a target that is trained here by the shadow models' own recipe and "
+                "data: other models would take its place, and the figures would be theirs.",
                 hint="Leave targets at 1.",
             )
         if self.inputs.target is None and self.inputs.recipe is None:
@@ -124,7 +124,9 @@ class Audit:
         )
 
     def _resolution(self, split: Split) -> float | None:
-        """Return what an exact zero stands for in a given target's answers, so that its shadow models are read alike."""
+        """Return what an exact zero stands for in a given target's answers, so that its shadow models are read
+        alike.
+        """
         target = self.counting
         if target is None or self.access == Access.LABEL:
             return None
@@ -148,7 +150,6 @@ class Audit:
         return make_plan(
             name=self.config.name,
             attacks=[label for label, _ in self.attacks],
-            records=self.inputs.records,
             split=split,
             demand=demand,
             work=work,
@@ -190,7 +191,7 @@ class Audit:
     def _train_target(self, split: Split, demand: Demand, progress: Progress) -> dict[str, Signals]:
         alone = Split(split.masks[:1], split.blocks[:1], split.audited, split.population, split.seed, split.design)
         table = self._gather(alone, self._recipe(), demand, None, progress).signals
-        return {key: table.model(key, 0) for key in table.keys()}
+        return {key: table.model(key, 0) for key in table.columns}
 
     def _gather_elsewhere(self, records: Records, progress: Progress) -> Elsewhere:
         return gather_elsewhere(
@@ -265,9 +266,7 @@ class Audit:
             progress.advance("attacks", note=label)
         progress.end("attacks", note=f"{len(self.attacks)} attacks")
 
-    def _attempt(
-        self, label: str, outcome: Outcome, attack: Attack, models: Sequence[int]
-    ) -> Scores | AttackResult:
+    def _attempt(self, label: str, outcome: Outcome, attack: Attack, models: Sequence[int]) -> Scores | AttackResult:
         name, params, field_, away = name_of(label), params_of(attack), outcome.field, outcome.elsewhere
         assert field_ is not None
         if away is None:
@@ -284,7 +283,7 @@ class Audit:
             raise
         except VestigeError as error:
             return AttackResult(name=name, params=params, status="failed", reason=str(error), paper=attack.paper)
-        except Exception as error:  # noqa: BLE001 - an attack is anyone's code; its failure is a result
+        except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             return AttackResult(name=name, params=params, status="failed", reason=reason, paper=attack.paper)
 

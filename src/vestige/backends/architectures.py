@@ -177,7 +177,8 @@ class WideBlock(nn.Module):
         """Return the block's answer."""
         ready = F.relu(self.norm1(x))
         y = self.dropout(F.relu(self.norm2(self.conv1(ready))))
-        return self.conv2(y) + self.shortcut(ready if self.widen else x)
+        answer: torch.Tensor = self.conv2(y) + self.shortcut(ready if self.widen else x)
+        return answer
 
 
 def wide_resnet(shape: Shape, outputs: int, *, norm: str = "batch", dropout: float = 0.0) -> nn.Module:

@@ -85,7 +85,7 @@ def fit_features(
         return plain
     axes = (0,) if array.ndim < 4 else (0, 2, 3)
     if normalize == "unit" and byte:
-        shift, scale = np.zeros((), np.float32), np.float32(1 / 255)
+        shift, scale = np.zeros((), np.float32), np.asarray(1 / 255, np.float32)
     else:
         wide = array.astype(np.float64)
         low, high = wide.min(axes, keepdims=True)[0], wide.max(axes, keepdims=True)[0]

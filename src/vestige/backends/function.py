@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestige.backends.answers import are_probabilities, ask_in_blocks, class_indices, from_positive, outputs_of
-from vestige.backends.estimators import first_line, said
+from vestige.backends.estimators import said
 from vestige.backends.fingerprints import fingerprint
 from vestige.errors import AccessError, ConfigError, ModelError, UsageError, VestigeError
 from vestige.registry import load

@@ -171,6 +171,11 @@ class SklearnRecipe:
             raise ConfigError(
                 "[recipe] needs 'model', the class of an estimator.", hint="Say model = 'sklearn.svm:SVC', for one."
             )
+        if not isinstance(model, str):
+            raise ConfigError(
+                f"Expected [recipe] model to name an estimator's class, got {model!r}.",
+                hint="Say model = 'sklearn.svm:SVC', for one.",
+            )
         if not isinstance(params or {}, Mapping):
             raise ConfigError(
                 f"Expected [recipe] params to be a table, got {params!r}.",

@@ -27,7 +27,7 @@ NAMES = {
 
 def check_options(recipe: TorchRecipe) -> None:
     """Raise ConfigError, in one sentence, for the first option that cannot be meant."""
-    model = recipe.model
+    model: object = recipe.model
     if isinstance(model, str):
         if ":" not in model and model not in MODELS:
             raise ConfigError(

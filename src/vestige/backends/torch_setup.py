@@ -109,7 +109,7 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         raise ConfigError(
             f"The device '{name}' cannot be used here: {str(error).splitlines()[0].rstrip('.')}.",
             hint="Set device = 'auto', or 'cpu'.",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from vestige.errors import UsageError
-from vestige.metrics.estimate import Estimate, enclosing, share, withheld
+from vestige.metrics.estimate import Array, Estimate, enclosing, share, withheld
 from vestige.metrics.roc import Roc, roc
 from vestige.metrics.tpr import Band
 from vestige.seeds import rng
@@ -77,7 +77,8 @@ def record_variances(
     *,
     seed: int = 0,
 ) -> Array:
-    """Return, for each of the statistics of a ROC curve, the variance that sampling the records gives its mean over targets.
+    """Return, for each of the statistics of a ROC curve, the variance that sampling the records gives its mean over
+    targets.
 
     ``scores``, ``truths``: one (N,) array per target, over the same records in the same order. A few records that every
     model memorises move all targets' figures together, so that variance does not shrink with the number of targets.

@@ -214,7 +214,9 @@ def _details(log: AuditLog, attacks: Sequence[AttackResult], fpr: float | None) 
     if tries > 1:
         text = f"Strongest of the {tries} attacks tried: {best.title}. The best of several flatters"
         alone = span(point) if point else ""
-        lines.append(f"{text}, so the interval above allows for all of them; alone it is {alone}." if alone else f"{text}.")
+        lines.append(
+            f"{text}, so the interval above allows for all of them; alone it is {alone}." if alone else f"{text}."
+        )
     else:
         lines.append(f"Only one attack was tried: {best.title}. A stronger one may find more.")
     if point is not None and fpr is not None and point.value:

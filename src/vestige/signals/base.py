@@ -40,7 +40,8 @@ class OutputSignal(Signal, Protocol):
 class SignalTable:
     """What was measured: for each signal key one array per model, (N, A) for scalars or (N, A, K) for vectors.
 
-    N records, A queries of each record (one, unless augmented). Arrays may be memory-mapped and are never written to. A signal's key is its
+    N records, A queries of each record (one, unless augmented). Arrays may be memory-mapped and are never written to.
+    A signal's key is its
     registered name, with parameters in brackets when it has any: ``log_odds``, ``log_probability(temperature=2.0)``.
     """
 
@@ -72,9 +73,7 @@ class SignalTable:
 
     def select(self, models: IntArray) -> SignalTable:
         """Return the same table for these models only, in this order, without copying."""
-        columns = {
-            key: [column[int(m)] for m in models] for key, column in self.columns.items()
-        }
+        columns = {key: [column[int(m)] for m in models] for key, column in self.columns.items()}
         return SignalTable(columns, self.records, len(models))
 
     def slice(self, start: int, stop: int) -> SignalTable:

@@ -76,5 +76,3 @@ def _from_outputs(
 
 def _squeeze(values: Signals) -> Signals:
     return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
-
-

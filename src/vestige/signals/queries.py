@@ -25,7 +25,9 @@ def expand(names: Sequence[str]) -> list[str]:
         if kind == "flip" and not value:
             variants.append("flip")
         elif kind == "shift" and value.isdigit() and int(value) > 0:
-            variants += [f"shift:{dy},{dx}" for dy, dx in ((-int(value), 0), (int(value), 0), (0, -int(value)), (0, int(value)))]
+            variants += [
+                f"shift:{dy},{dx}" for dy, dx in ((-int(value), 0), (int(value), 0), (0, -int(value)), (0, int(value)))
+            ]
         elif kind == "noise" and _positive(value):
             variants.append(name)
         else:
@@ -41,7 +43,9 @@ def _positive(text: str) -> bool:
 
 
 def variants_of(x: Any, names: Sequence[str], *, seed: int, start: int) -> Iterator[Any]:
-    """Yield the plain records, then each variant; ``start`` is the place of the first row among all records asked about."""
+    """Yield the plain records, then each variant; ``start`` is the place of the first row among all records asked
+    about.
+    """
     yield x
     for name in expand(names):
         kind, _, value = name.partition(":")
@@ -51,7 +55,9 @@ def variants_of(x: Any, names: Sequence[str], *, seed: int, start: int) -> Itera
             yield _noisy(x, float(value), seed=seed, name=name, start=start)
             continue
         if x.ndim < 3:
-            raise UsageError(f"The augmented query '{name}' needs images of shape (H, W) or (H, W, C), got rows of {x.shape[1:]}.")
+            raise UsageError(
+                f"The augmented query '{name}' needs images of shape (H, W) or (H, W, C), got rows of {x.shape[1:]}."
+            )
         if kind == "flip":
             yield x[:, :, ::-1].copy()
         else:
