@@ -77,7 +77,7 @@ def sentence(pair: Expected, low: Estimate, high: Estimate, fpr: float, holds: b
     how = how or ("holds within the intervals" if holds else "DOES NOT HOLD")
     sign = "<" if pair.strict else "≤"
     return (
-        f"TPR at {fpr:.1%} FPR, {pair.weaker} {sign} {pair.stronger}: {how} "
+        f"TPR at {100 * fpr:g} % FPR, {pair.weaker} {sign} {pair.stronger}: {how} "
         f"({low.value:.4f} [{low.low:.4f}, {low.high:.4f}] against {high.value:.4f} [{high.low:.4f}, {high.high:.4f}]; "
         f"below in {seeds} of {of} seeds)"
     )

@@ -129,6 +129,18 @@ KEYS = {
         'audit.attacks=[{name="lira", params={variance="sometimes"}}]',
         ["variance", "'sometimes'"],
     ),
+    "text for a switch of an attack": (
+        'audit.attacks=[{name="loss", params={gaussian="no"}}]',
+        ["'gaussian' of the attack 'loss'", "boolean", "got 'no'"],
+    ),
+    "a number for a signal": (
+        'audit.attacks=[{name="lira", params={signal=3}}]',
+        ["'signal' of the attack 'lira'", "string", "got 3"],
+    ),
+    "a signal nobody knows": (
+        'audit.attacks=[{name="lira", params={signal="log_ods"}}]',
+        ["no signal called 'log_ods'", "did you mean 'log_odds'"],
+    ),
     "parameters beside the name": ('audit.attacks=[{name="lira", variance="pooled"}]', ["inside 'params'"]),
     "unknown executor": ("shadow.executor=proceses", ["no executor called 'proceses'", "did you mean 'processes'"]),
     "unknown recipe": ("recipe.kind=skleran", ["no recipe called 'skleran'", "did you mean 'sklearn'"]),
@@ -139,6 +151,7 @@ KEYS = {
     "estimator missing": ("recipe.model='sklearn.svm:SVCC'", ["has no 'SVCC'", "did you mean 'SVC'"]),
     "estimator not importable": ("recipe.model='sklearnn.svm:SVC'", ["no module 'sklearnn'", "spelling"]),
     "estimator without a colon": ("recipe.model='SVC'", ["package.module:Class, got 'SVC'", "sklearn.svm:SVC"]),
+    "estimator that is a number": ("recipe.model=3", ["an estimator's class", "got 3"]),
     "estimator left out": ("recipe={kind='sklearn'}", ["needs 'model'", "sklearn.svm:SVC"]),
     "unknown parameter of an estimator": (
         "recipe.params={var_smothing=1}",
@@ -197,6 +210,7 @@ TORCHES = {
     "augmented rows": ("recipe.augment='flip'", ["flip", "needs images"]),
     "unknown norm": ("recipe.norm='instance'", ["norm", "none, batch, layer", "'instance'"]),
     "unknown activation": ("recipe.activation='mish2'", ["activation", "mish2"]),
+    "activation that is a list": ("recipe.activation=['relu']", ["activation", "got ['relu']"]),
     "dropout of one": ("recipe.dropout=1.0", ["dropout", "below 1", "got 1.0"]),
     "text for layers": ("recipe.hidden='wide'", ["hidden", "list of layer sizes", "got 'wide'"]),
     "an image model for rows": ("recipe={kind='torch', model='cnn'}", ["cnn", "image"]),
@@ -312,6 +326,7 @@ MEMBERS = {
     "two columns without an id": ("m.csv", "a,b\n1,2\n", ["a column 'id'", "it has a, b"]),
     "a mask of another length": ("m.npy", np.ones(7, bool), ["mask with 80 entries", "(7,)"]),
     "a mask of members alone": ("m.npy", np.ones(80, bool), ["every record is a member"]),
+    "a damaged array": ("m.npy", b"\x93NUMPY\x01\x00v\x00{'descr': (" + b" " * 107, ["m.npy", "damaged", "numpy.save"]),
     "fractions": ("m.npy", np.linspace(0, 1, 80), ["ids or a mask", "float64"]),
     "a column that is not there": ("was_in", None, ["no member column 'was_in'"]),
     "a column that says more": ("height", None, ["0 or 1 for every record"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 import vestige as product
 from command_line import assert_one_sentence, assert_says, vestige
-from vestige.errors import ExitCode, VestigeError
+from vestige.errors import ExitCode, MissingDependency, ModelError, StoreError, VestigeError
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(80, 3)), RNG.integers(0, 2, 80)
@@ -206,6 +207,20 @@ def test_models_that_were_finished_before_a_failure_are_kept(bayes, tmp_path):
     stops_after_three.turns = -5
     log = product.audit(bayes, *ARRAYS, **{**USUAL, "shadow": 8}, recipe=recipe)
     assert (log.shadow.trained, log.shadow.reused) == (5, 3)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModelError("It fell over.", hint="Pick it up."),
+        StoreError("It is full.", hint="Empty it."),
+        MissingDependency("torch", extra="torch", purpose="This"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_come_home_whole_from_a_worker(error):
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301
+    assert (type(again), str(again), again.hint) == (type(error), str(error), error.hint)
 
 
 class Locked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -98,6 +99,7 @@ READING = {
     "show an empty folder": (["show", "store"], ["audit log", "store"]),
     "report a cut log": (["report", "cut.json"], ["'cut.json'", "vestige.audit log", "audit.json"]),
     "report a list": (["report", "list.json"], ["'list.json'", "vestige.audit log"]),
+    "report an uneven log": (["report", "uneven.json"], ["'uneven.json'", "attacks.0.roc", "differ in length"]),
     "report a later version": (["report", "later.json"], ["'later.json'", "version 1"]),
     "report onto a folder": (["report", "out", "-o", "."], ["could not write", "'.'"]),
     "report below a file": (["report", "out", "-o", "audit.toml/r.html"], ["could not write", "audit.toml/r.html"]),
@@ -119,6 +121,9 @@ READING = {
 def test_reading_and_writing(desk, words, says):
     text = (desk / "out" / "audit.json").read_text()
     (desk / "cut.json").write_text(text[: len(text) // 2])
+    uneven = json.loads(text)
+    uneven["attacks"][0]["roc"]["fpr"].pop()
+    (desk / "uneven.json").write_text(json.dumps(uneven))
     (desk / "list.json").write_text("[1, 2]")
     (desk / "later.json").write_text(text.replace('"version": 1', '"version": 2', 1))
     (desk / "store").mkdir()
@@ -222,6 +227,12 @@ def test_a_full_stdout():
     assert done.stderr.startswith("vestige: Could not")
     assert "No space left" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_terminal_that_knows_few_signs(desk):
+    ended = vestige_process("show", "out", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (ended.code, ended.complaints) == (0, [])
+    assert "members and 2" in ended.out
 
 
 def test_the_module_is_the_command(desk):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from vestige.errors import DataError, MissingDependency, UsageError
 from vestige.record_table import RecordRow, to_csv
@@ -96,6 +96,12 @@ class Curve(Part):
     low: list[float]
     high: list[float]
 
+    @model_validator(mode="after")
+    def _even(self) -> Curve:
+        if not len(self.fpr) == len(self.tpr) == len(self.low) == len(self.high):
+            raise ValueError("a curve's lists differ in length")
+        return self
+
 
 class Histogram(Part):
     """Shares of members and non-members per score bin; ``edges`` has one entry more."""
@@ -103,6 +109,12 @@ class Histogram(Part):
     edges: list[float]
     members: list[float]
     nonmembers: list[float]
+
+    @model_validator(mode="after")
+    def _even(self) -> Histogram:
+        if not max(len(self.edges) - 1, 0) == len(self.members) == len(self.nonmembers):
+            raise ValueError("a histogram's lists do not fit its edges")
+        return self
 
 
 class Slice(Part):

@@ -108,7 +108,15 @@ def _json_ids(path: Path) -> list[Any]:
 
 
 def _array(path: Path) -> NDArray[Any]:
-    array = np.asarray(np.load(path, allow_pickle=False))
+    try:
+        array = np.asarray(np.load(path, allow_pickle=False))
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged header is read as Python source, which fails in many ways
+        raise DataError(
+            f"Expected {path} to be a whole .npy file of numbers or texts, but it is damaged, cut short or pickled.",
+            hint="Write it again with numpy.save.",
+        ) from error
     if array.ndim != 1 or array.dtype.kind not in "biuUS":
         raise DataError(f"Expected a list of ids or a mask in {path}, got dtype {array.dtype} and shape {array.shape}.")
     return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array

@@ -80,11 +80,14 @@ class Unbounded(Sound):
             return -np.log(np.where(super().score(evidence) > -1e-3, 0.0, -super().score(evidence)))
 
 
+MEMORY = np.random.default_rng(0)
+
+
 class Random(Sound):
     """Draws from a generator that remembers."""
 
     def score(self, evidence):
-        return super().score(evidence) + 1e-3 * evidence.rng.standard_normal(len(evidence))
+        return super().score(evidence) + 1e-3 * MEMORY.standard_normal(len(evidence))
 
 
 class Positional(Sound):

@@ -106,11 +106,17 @@ def _read_booster(path: Path, library: str) -> Any:
         import xgboost
 
         return xgboost.Booster(model_file=str(path))
-    # LightGBM writes its complaint to stderr too, so what is plainly no model does not reach it.
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start != b"tree":
-        raise ModelError(f"Expected a LightGBM model in '{path}', got a file that does not start with 'tree'.")
+    # LightGBM complains on stderr too, and may end the process: what is plainly no whole model does not reach it.
+    content = path.read_bytes()
+    if not content.startswith(b"tree"):
+        raise ModelError(
+            f"Expected a LightGBM model in '{path}', got a file that does not start with 'tree'.",
+            hint="Write it with booster.save_model.",
+        )
+    if b"\nend of trees" not in content:
+        raise ModelError(
+            f"Expected a whole LightGBM model in '{path}', got one that is cut short.", hint="Copy or write it again."
+        )
     import lightgbm
 
     return lightgbm.Booster(model_file=str(path))

@@ -56,6 +56,8 @@ def check_options(recipe: TorchRecipe) -> None:
                 raise ConfigError(f"Expected {name} to be a list of layer sizes, got {sizes!r}.")
             for units in sizes:
                 _whole(f"every entry of {name}", units)
+    if recipe.activation is not None and not isinstance(recipe.activation, str):
+        raise ConfigError(f"Expected activation to be the name of one, got {recipe.activation!r}.", hint="Try 'relu'.")
     _number("lr", recipe.lr, above=0.0)
     _number("weight_decay", recipe.weight_decay, least=0.0)
     _number("momentum", recipe.momentum, least=0.0, below=1.0)
