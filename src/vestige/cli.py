@@ -40,17 +40,6 @@ LogFile = Annotated[Path, typer.Argument(help="An audit.json, or the folder that
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Write here instead of to stdout.")]
 
 
-class Format(StrEnum):
-    """What `vestige report` can write."""
-
-    html = "html"
-    json = "json"
-    md = "md"
-    sarif = "sarif"
-    junit = "junit"
-    csv = "csv"
-
-
 class Listing(StrEnum):
     """What `vestige list` can list."""
 
@@ -129,13 +118,15 @@ def show(log: LogFile) -> None:
 @app.command()
 def report(
     log: LogFile,
-    format: Annotated[Format, typer.Option("--format", "-f", help="What to write.")] = Format.html,
+    format: Annotated[
+        str, typer.Option("--format", "-f", help="html, json, md, sarif, junit, csv, text, or a plug-in's.")
+    ] = "html",
     output: Output = None,
 ) -> None:
     """Render an audit's log as HTML, JSON, Markdown, SARIF, JUnit or CSV."""
     from vestige.commands import write_report
 
-    write_report(log, format.value, output)
+    write_report(log, format, output)
 
 
 @app.command()

@@ -99,10 +99,11 @@ def show_plan(source: str, *, overrides: Sequence[str], json: bool) -> None:
 
 def _print_plan(plan: Plan) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, show_header=False, title=f"Plan for {plan.name}", title_justify="left")
-    table.add_row("attacks", ", ".join(plan.attacks))
+    table.add_row("attacks", escape(", ".join(plan.attacks)))
     table.add_row("records", f"{plan.records:,} audited, {plan.held_out:,} held out from every model")
     table.add_row("models", f"{plan.models} of about {plan.rows_per_model:,} records each")
     table.add_row("to train", f"{plan.trainings} ({plan.reused} already in the store)")
@@ -133,9 +134,7 @@ def write_report(path: Path, format: str, output: Path | None) -> None:
     if output is not None:
         log.report(output, format=format)
         return
-    from vestige.log import FORMATS
-
-    sys.stdout.write(FORMATS.get(format)(log))
+    sys.stdout.write(log.render(format))
 
 
 def compare_logs(old: Path, new: Path, output: Path | None) -> None:
@@ -196,7 +195,12 @@ def write_example(path: Path, example: str) -> None:
 
 
 def _config(source: str, overrides: Sequence[str], trust: bool) -> AuditConfig:
-    return load_config(source, overrides=[*overrides, *(["target.trust=true"] if trust else [])])
+    config = load_config(source, overrides=overrides)
+    if not trust:
+        return config
+    if config.target is None:
+        raise UsageError("--trust lets a model file execute code, and this config has no [target] that names one.")
+    return config.model_copy(update={"target": config.target.model_copy(update={"trust": True})})
 
 
 def _folder(path: Path) -> Path:
