@@ -73,3 +73,16 @@ def test_every_explanation_is_a_sentence():
         for text in (known.cause, known.cure):
             assert text[0].isupper() or text[0] == "`"
             assert text.endswith(".")
+
+
+def test_an_operating_point_far_from_its_rate():
+    from vestige.checks import operating_point_off
+    from vestige.metrics import Estimate
+
+    near = (0.01, Estimate(value=0.02, low=0.012, high=0.03))
+    far = (0.01, Estimate(value=0.24, low=0.21, high=0.27))
+    assert operating_point_off({"loss": near, "lira": (0.01, Estimate())}) is None
+    found = operating_point_off({"loss": near, "rmia": far})
+    assert (found.id, found.level) == ("operating-point-off", "warning")
+    assert "rmia (24.00% instead of 1.00%)" in found.message
+    assert "loss" not in found.message

@@ -132,6 +132,8 @@ def _figures(outcome: Outcome, attacks: list[AttackResult]) -> Iterator[checks.C
     ran = {result.title: result for result in attacks if result.status == "ok"}
     scores = {label: found for label, found in outcome.scores.items() if isinstance(found, Scores)}
     yield checks.all_scores_equal({label: found.target for label, found in scores.items()})
+    points = {title: result.operating_points[-1] for title, result in ran.items() if result.operating_points}
+    yield checks.operating_point_off({title: (point.fpr_asked, point.fpr) for title, point in points.items()})
     yield checks.auc_below_half({title: result.auc for title, result in ran.items()})
     if "loss" in ran:
         compared = {label: ran[label].auc for label, found in scores.items() if _claims_more(found.attack, label)}

@@ -8,6 +8,7 @@ from vestige.checks.figures import (
     auc_below_half,
     epsilon_claim,
     interval_wider_than_margin,
+    operating_point_off,
     weaker_than_loss,
 )
 from vestige.checks.shadows import missing_in_or_out, shadow_accuracy_gap
@@ -38,6 +39,7 @@ __all__ = [
     "member_imbalance",
     "missing_in_or_out",
     "near_duplicates",
+    "operating_point_off",
     "outputs_clipped",
     "outputs_rounded",
     "outputs_softmaxed",

@@ -71,6 +71,21 @@ def weaker_than_loss(loss: Measured, references: Mapping[str, Measured], *, conf
     )
 
 
+def operating_point_off(points: Mapping[str, tuple[float, Measured]], *, times: float = 2.5) -> Check | None:
+    """Warn about attacks whose threshold from shadow models misses its false-positive rate by a factor, beyond chance.
+
+    ``points``: (rate asked, rate found on the target) by attack.
+    """
+    off = [
+        f"{name} ({found.value:.2%} instead of {asked:.2%})"
+        for name, (asked, found) in points.items()
+        if found.value is not None and found.low is not None and found.low > times * asked
+    ]
+    if not off:
+        return None
+    return check("operating-point-off", "warning", f"False alarms are more frequent than set for {', '.join(off)}.")
+
+
 def epsilon_claim(claimed: float, measured: float, *, delta: float, confidence: float) -> Check | None:
     """Refuse a claimed ε that the measured lower bound at the same δ exceeds."""
     if measured <= claimed:
