@@ -207,9 +207,8 @@ def compare(medians: dict[str, Found]) -> None:
     ):
         best = min(peers, key=lambda name: peers[name][key])
         ratio = peers[best][key] / mine[key]
-        print(
-            f"{what}: {best} {peers[best][key]:.1f} s, Vestige {mine[key]:.1f} s: {ratio:.2f} times (asked: {ASKED:g})"
-        )
+        asked = f" (asked: {ASKED:g})" if key == "total" else ""
+        print(f"{what}: {best} {peers[best][key]:.1f} s, Vestige {mine[key]:.1f} s: {ratio:.2f} times{asked}")
     crossed = peers[min(peers, key=lambda name: peers[name]["total"])]["total"] / mine["process"]
     print(f"the fastest peer after its imports against our whole process: {crossed:.2f} times")
 

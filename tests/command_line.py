@@ -49,7 +49,7 @@ def vestige(*words):
 def vestige_process(*words, timeout=60, **options):
     """Run the command in a process of its own."""
     done = subprocess.run(
-        [*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=timeout, check=False, **options
+        [*COMMAND, *map(str, words)], capture_output=True, encoding="utf-8", timeout=timeout, check=False, **options
     )
     return Ended(done.returncode, done.stdout, done.stderr)
 

@@ -323,7 +323,7 @@ class TestMemberLists:
             ("m.csv", "a,b\n1,2\n", "a column 'id'"),
             ("m.json", '{"a": 1}', "a list of ids"),
             ("m.json", '["a", ', "Could not read the member list"),
-            ("m.npy", "what", "Could not read the member list"),
+            ("m.npy", "what", "damaged, cut short or pickled"),
             ("m.xml", "<a/>", "ends in .txt, .csv, .json, .npy"),
         ],
     )

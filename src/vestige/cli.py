@@ -214,8 +214,7 @@ def _options(
 
 def main() -> None:
     """Run the command line: expected failures end in one sentence and their exit code, bugs in a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal or pipe that cannot show a sign is shown a question mark, not a traceback.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that cannot show a sign gets a question mark; what goes to a file or pipe is UTF-8 everywhere.
+        sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="replace")
     app(prog_name="vestige")

@@ -111,10 +111,10 @@ CATALOGUE: Mapping[str, Explanation] = MappingProxyType(
             "Check the recipe against the target, and train more shadow models.",
         ),
         "operating-point-off": Explanation(
-            "A threshold set on shadow models wrongly accuses far more of the target's non-members than it was set for: "
-            "the shadow models' answers are not distributed like the target's.",
-            "Give the recipe that the target was really trained with (epochs, schedule, size of the training set); until "
-            "then do not read the figures in practice as an adversary's.",
+            "A threshold set on shadow models wrongly accuses far more of the target's non-members than it was set "
+            "for: the shadow models' answers are not distributed like the target's.",
+            "Give the recipe that the target was really trained with (epochs, schedule, size of the training set); "
+            "until then do not read the figures in practice as an adversary's.",
         ),
         "epsilon-claim": Explanation(
             "The measured lower bound on epsilon exceeds what the training claims. One of them is wrong: "
