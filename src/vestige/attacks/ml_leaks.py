@@ -39,6 +39,7 @@ class MLLeaks1:
     tasks: ClassVar[frozenset[Task]] = frozenset({"classification"})
     pools_records: ClassVar[bool] = True
     any_classes: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
 
     model: Model = "mlp"
 

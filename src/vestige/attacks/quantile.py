@@ -44,6 +44,7 @@ class Quantile:
     use_label: bool = True
 
     population_or_references: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.regressor not in get_args(Regressor):

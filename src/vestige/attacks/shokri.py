@@ -37,6 +37,7 @@ class Shokri:
     )
     tasks: ClassVar[frozenset[Task]] = frozenset({"classification"})
     pools_records: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
 
     model: Model = "logistic"
     rows: int = 500

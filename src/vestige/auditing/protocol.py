@@ -71,11 +71,17 @@ def lacking(field: Field, attack: Attack) -> str:
     return ""
 
 
-def run(field: Field, attack: Attack, models: list[int]) -> Scores:
-    """Score the target and the stand-ins; raises AuditError when the scores are not one finite number per record."""
+def run(field: Field, attack: Attack, models: list[int], *, reported: int = 0) -> Scores:
+    """Score the target and the stand-ins, the first ``reported`` of which are targets in their own right.
+
+    An attack that trains a model of its own each time gets as few stand-ins as that allows. Raises AuditError when the
+    scores are not one finite number per record.
+    """
     start = time.perf_counter()
     own = _score(field, attack, 0)
     usable = [m for m in models if len(field.references(m, attack)) >= attack.needs.shadows]
+    if getattr(attack, "trains", False):
+        usable = usable[: max(1, reported)]
     others = [_score(field, attack, model) for model in usable]
     alike = not usable or len(field.references(usable[0], attack)) == len(field.references(0, attack))
     return Scores(

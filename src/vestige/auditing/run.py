@@ -262,7 +262,7 @@ class Audit:
             )
         progress.begin("attacks", len(self.attacks))
         for label, attack in self.attacks:
-            outcome.scores[label] = self._attempt(label, outcome, attack, models)
+            outcome.scores[label] = self._attempt(label, outcome, attack, models, reported)
             progress.advance("attacks", note=label)
         progress.end("attacks", note=f"{len(self.attacks)} attacks")
 
@@ -278,7 +278,7 @@ class Audit:
         try:
             if away is not None and attack.needs.side != "none":
                 return carry_over(field_, away.field, attack)
-            return run(field_, attack, list(models))
+            return run(field_, attack, list(models), reported=reported)
         except KeyboardInterrupt:
             raise
         except VestigeError as error:
