@@ -266,7 +266,9 @@ class Audit:
             progress.advance("attacks", note=label)
         progress.end("attacks", note=f"{len(self.attacks)} attacks")
 
-    def _attempt(self, label: str, outcome: Outcome, attack: Attack, models: Sequence[int]) -> Scores | AttackResult:
+    def _attempt(
+        self, label: str, outcome: Outcome, attack: Attack, models: Sequence[int], reported: int
+    ) -> Scores | AttackResult:
         name, params, field_, away = name_of(label), params_of(attack), outcome.field, outcome.elsewhere
         assert field_ is not None
         if away is None:
