@@ -12,16 +12,25 @@ from typing import Any
 
 import numpy as np
 
+from vestige.attacks.assemble import Field
+from vestige.attacks.base import Attack
+from vestige.auditing.protocol import lacking
 from vestige.records import Records
 from vestige.shadow import Demand, Work
+from vestige.signals.base import Signals, SignalTable
 from vestige.signals.measure import measure
 from vestige.signals.queries import expand
-from vestige.split import Split
-from vestige.target import IntArray, Recipe, Target
+from vestige.split import Split, draw
+from vestige.target import Access, IntArray, Recipe, Target
+
+FEWEST = 20
 
 PROBE_EPOCHS = (1, 3)
-SCORING_SECONDS_PER_VALUE = 6e-9
-FIXED_SECONDS = 1.5
+PROBE_RECORDS, PROBE_SHADOWS = 2000, 12
+START_SECONDS = 2.2  # the interpreter, the libraries, the report
+WORKER_SECONDS = 2.5  # processes of their own, each with its libraries
+CHECK_SECONDS = 0.6
+JUDGING_SECONDS = 0.06  # per attack and target: curves and their intervals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +54,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Probe:
-    """What one more model costs."""
+    """What one more model costs, and what its signals look like."""
 
     seconds: float
     bytes: int
+    signals: dict[str, Signals]
 
 
 def probe(recipe: Recipe, records: Records, split: Split, demand: Demand, *, workers: int) -> Probe:
@@ -74,7 +84,55 @@ def probe(recipe: Recipe, records: Records, split: Split, demand: Demand, *, wor
     state = getattr(targets[0], "state", None)
     kept += sum(array.nbytes for array in state().values()) if callable(state) else 0
     seconds = training / len(rows) + measuring
-    return Probe(seconds / max(1, workers), kept)
+    return Probe(seconds / max(1, workers), kept, values)
+
+
+def attack_seconds(
+    attacks: Sequence[Attack],
+    records: Records,
+    split: Split,
+    demand: Demand,
+    signals: dict[str, Signals],
+    *,
+    passes: int,
+) -> float:
+    """Run each attack once on a few records and made-up shadow models, and extrapolate to all of them."""
+    count, shadows = min(len(split.audited), PROBE_RECORDS), min(split.shadows, PROBE_SHADOWS)
+    rng = np.random.default_rng(0)
+    few = np.sort(rng.permutation(len(split.audited))[:count])
+    held = np.arange(len(split.audited), len(demand.rows))[:PROBE_RECORDS]
+    rows = np.concatenate([few, held])
+    columns = {key: [_shaken(values[rows], rng) for _ in range(1 + shadows)] for key, values in signals.items()}
+    inner = draw(count, shadows=shadows, seed=0) if count >= FEWEST else None
+    if inner is None:
+        return 0.0
+    masks = np.zeros((1 + shadows, len(rows)), bool)
+    masks[:, :count] = inner.masks
+    small = Split(masks, inner.blocks, np.arange(count), np.arange(count, len(rows)), 0, inner.design)
+    field = Field(
+        records=records.take(demand.rows[rows]),
+        split=small,
+        table=SignalTable(columns, len(rows), 1 + shadows),
+        access=Access.WHITE_BOX,
+        seed=0,
+    )
+    total = 0.0
+    for attack in attacks:
+        if lacking(field, attack):
+            continue
+        start = time.perf_counter()
+        try:
+            attack.score(field.evidence(0, attack))
+        except Exception:
+            continue
+        wide = attack.needs.side != "none" and attack.needs.wants is None
+        scale = len(split.audited) / count * (max(1.0, split.shadows / max(1, shadows)) if wide else 1.0)
+        total += (time.perf_counter() - start) * scale * (3 if getattr(attack, "trains", False) else passes)
+    return total
+
+
+def _shaken(values: Signals, rng: np.random.Generator) -> Signals:
+    return (values + 0.05 * rng.standard_normal(values.shape)).astype(np.float32)
 
 
 def _for(recipe: Any, epochs: int) -> Recipe:
@@ -101,13 +159,15 @@ def make_plan(
     work: Work,
     cost: Probe,
     given: bool,
-    stand_ins: int,
+    targets: int,
+    scoring: float,
+    workers: int,
 ) -> Plan:
-    """Put the counts and the probe together."""
+    """Put the counts and the probes together."""
     answers = 1 + len(expand(demand.queries))
     trainings = len(work.missing)
-    scored = len(attacks) * (1 + stand_ins) * len(split.audited) * max(1, split.shadows)
-    seconds = trainings * cost.seconds + scored * SCORING_SECONDS_PER_VALUE + FIXED_SECONDS
+    seconds = trainings * cost.seconds + scoring + START_SECONDS + CHECK_SECONDS
+    seconds += len(attacks) * targets * JUDGING_SECONDS + (WORKER_SECONDS if workers > 1 and trainings else 0.0)
     return Plan(
         name=name,
         attacks=tuple(attacks),

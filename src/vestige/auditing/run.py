@@ -14,7 +14,7 @@ from vestige.attacks.base import Attack
 from vestige.auditing.drawing import draw_split
 from vestige.auditing.inputs import Fetching, Inputs, from_config
 from vestige.auditing.knowledge import Elsewhere, gather_elsewhere, halves, other_records, shadow_recipe, unlike
-from vestige.auditing.plan import Plan, make_plan, probe
+from vestige.auditing.plan import Plan, attack_seconds, make_plan, probe
 from vestige.auditing.protocol import Scores, carry_over, lacking, run, stand_ins
 from vestige.auditing.results import Outcome, write_log
 from vestige.config import AuditConfig
@@ -147,6 +147,9 @@ class Audit:
         work = look(split, recipe, self.inputs.records, demand, self.store, first=int(given))
         workers = 1 if self.config.shadow.executor == "inline" else self.config.shadow.workers
         cost = probe(recipe, self.inputs.records, split, demand, workers=workers)
+        targets = self.config.audit.targets
+        passes = 2 + max(self.config.audit.calibration_targets, targets - 1)
+        tools = [attack for _, attack in self.attacks]
         return make_plan(
             name=self.config.name,
             attacks=[label for label, _ in self.attacks],
@@ -155,7 +158,9 @@ class Audit:
             work=work,
             cost=cost,
             given=given,
-            stand_ins=max(self.config.audit.calibration_targets, self.config.audit.targets - 1),
+            targets=targets,
+            scoring=attack_seconds(tools, self.inputs.records, split, demand, cost.signals, passes=passes),
+            workers=workers,
         )
 
     def run(self, progress: Progress | None = None) -> AuditLog:
