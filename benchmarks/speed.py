@@ -163,7 +163,9 @@ def cnn_part(args: argparse.Namespace) -> dict[str, Any]:
     """The whole fashion_mnist audit with a small convolutional network, by both executors."""
     task = "fashion_mnist_fast"
     base = _config(task, args, {})
-    configs = {name: _config(task, args, {"shadow.executor": name}) for name in ("inline", "processes")}
+    # Threads cut each convolution of one model in two; processes share out whole models.
+    ways = {"inline": {"recipe.threads": args.threads}, "processes": {}}
+    configs = {name: _config(task, args, {"shadow.executor": name, **way}) for name, way in ways.items()}
     standard = Standard(base, args)
     print(f"fashion_mnist, cnn, {base['shadow']['count']} shadow models, {base['recipe']['epochs']} epochs")
     ours, theirs = in_turns(configs, standard, args)
