@@ -38,15 +38,12 @@ def audit(
     """Audit a trained model and return the log.
 
     ``model``: anything with predict_proba, decision_function or predict, a torch module, or a function from records to
-    scores;
-    ``members_x, members_y``: the records it was trained on; ``nonmembers_x, nonmembers_y``: records from the same
-    population that it
-    was not; ``recipe``: how models like it are trained (omitted for scikit-learn: a clone); ``attacks``: a battery's
-    name or a list;
+    scores; ``members_x, members_y``: the records it was trained on; ``nonmembers_x, nonmembers_y``: records from the
+    same population that it was not; two torch datasets with None for both labels will do as well. ``recipe``: how
+    models like it are trained (omitted for scikit-learn: a clone); ``attacks``: a battery's name or a list;
     ``shadow``: how many shadow models (None: what the attacks need); ``groups``: for the members, then the
-    non-members, which
-    person each row belongs to; ``task``: classification or regression, where the model and labels leave a doubt.
-    Raises DataError, ModelError or UsageError in one sentence.
+    non-members, which person each row belongs to; ``task``: classification or regression, where the model and labels
+    leave a doubt. Raises DataError, ModelError or UsageError in one sentence.
     """
     from vestige.auditing.inputs import Inputs
     from vestige.auditing.pooling import pool

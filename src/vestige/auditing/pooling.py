@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from vestige.errors import DataError
 from vestige.features import as_array
+from vestige.loading import from_torch
 from vestige.records import Records, Task
 from vestige.seeds import rng
 from vestige.target import BoolArray
@@ -24,6 +26,8 @@ def pool(
     task: Task | None = None,
 ) -> tuple[Records, BoolArray]:
     """Return the records in random order and (N,) bool, True for the members; raises DataError in one sentence."""
+    if members_y is None and nonmembers_y is None:
+        return _shuffled(_datasets(members_x, nonmembers_x, groups, task), len(members_x))
     count = 0
     for side, x, y in (("members", members_x, members_y), ("non-members", nonmembers_x, nonmembers_y)):
         rows, labels = _rows(x, f"the {side}"), _rows(y, f"the labels of the {side}")
@@ -34,9 +38,44 @@ def pool(
         count = count or rows
     y = _labels(members_y, nonmembers_y)
     records = Records.build(_features(members_x, nonmembers_x), y, groups=groups, name="arrays", task=task)
+    return _shuffled(records, count)
+
+
+def _shuffled(records: Records, count: int) -> tuple[Records, BoolArray]:
     # Members came first; in that order a row's number alone would tell who is one. Ids still say where a row was.
     order = rng(0, "pool").permutation(len(records))
     return records.take(order), order < count
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """Two map-style datasets, one after the other."""
+
+    first: Any
+    second: Any
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def __getitem__(self, row: int) -> Any:
+        return self.first[row] if row < len(self.first) else self.second[row - len(self.first)]
+
+
+def _datasets(inside: Any, outside: Any, groups: Any, task: Task | None) -> Records:
+    """Read two torch datasets, or anything else that has a length and gives (features, label) by number."""
+    for side, dataset in (("members", inside), ("non-members", outside)):
+        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")) or hasattr(dataset, "dtype"):
+            raise DataError(
+                f"Expected labels, or a dataset of (features, label) pairs, for the {side}, got {type(dataset).__name__} "
+                "and no labels.",
+                hint="Pass the labels, or a map-style torch Dataset with None in place of them.",
+            )
+        if not len(dataset):
+            raise DataError(f"Expected at least one record among the {side}, got none.")
+    records = from_torch(_Joined(inside, outside), name="dataset", task=task)
+    if groups is None:
+        return records
+    return Records.build(records.x, records.y, groups=groups, classes=records.classes, name="dataset", task=task)
 
 
 def _rows(values: Any, what: str) -> int:
