@@ -1,8 +1,8 @@
 """Vestige measures what a trained model gives away about the records it was trained on.
 
-import vestige
-log = vestige.audit(model, X_train, y_train, X_test, y_test)
-log.report("report.html")
+>>> import vestige
+>>> log = vestige.audit(model, X_train, y_train, X_test, y_test)  # doctest: +SKIP
+>>> log.report("report.html")  # doctest: +SKIP
 """
 
 from __future__ import annotations

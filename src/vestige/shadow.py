@@ -1,8 +1,7 @@
 """Shadow models: train and measure what the store lacks, one job per handful of models, each result safe once written.
 
-Every model is measured right after it was trained, while it is in memory; what is kept is a few numbers per record
-and, when
-asked, its weights. A run that is killed therefore loses at most the models that were being trained at that moment.
+Every model is measured right after it was trained, while it is in memory; what is kept is a few numbers per record and,
+when asked, its weights. A run that is killed therefore loses at most the models that were being trained at that moment.
 """
 
 from __future__ import annotations

@@ -159,9 +159,7 @@ def test_augmented_queries_are_shared_by_target_and_shadows(tmp_path):
 def test_torch_datasets_in_place_of_arrays(digits, tmp_path):
     torch = pytest.importorskip("torch")
     (mx, my), (nx, ny) = digits
-    sets = [
-        torch.utils.data.TensorDataset(torch.from_numpy(x), torch.from_numpy(y)) for x, y in ((mx, my), (nx, ny))
-    ]
+    sets = [torch.utils.data.TensorDataset(torch.from_numpy(x), torch.from_numpy(y)) for x, y in ((mx, my), (nx, ny))]
     model = DecisionTreeClassifier(random_state=0).fit(mx, my)
     options = {"shadow": 4, "attacks": ["gap", "loss"], **QUIET}
     log = vestige.audit(model, sets[0], None, sets[1], None, store=tmp_path / "sets", **options)

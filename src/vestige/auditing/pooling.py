@@ -66,8 +66,8 @@ def _datasets(inside: Any, outside: Any, groups: Any, task: Task | None) -> Reco
     for side, dataset in (("members", inside), ("non-members", outside)):
         if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")) or hasattr(dataset, "dtype"):
             raise DataError(
-                f"Expected labels, or a dataset of (features, label) pairs, for the {side}, got {type(dataset).__name__} "
-                "and no labels.",
+                f"Expected labels, or a dataset of (features, label) pairs, for the {side}, got no labels and "
+                f"{type(dataset).__name__}.",
                 hint="Pass the labels, or a map-style torch Dataset with None in place of them.",
             )
         if not len(dataset):

@@ -1,9 +1,8 @@
 """The one protocol every attack goes through: score the target, and score shadow models in the target's place.
 
 Shadow models in the target's place are models whose membership the adversary knows. From them come the thresholds that
-are
-applied to the target (the operational point), the calibrated posteriors, and, when several targets are asked for, the
-spread between targets.
+are applied to the target (the operational point), the calibrated posteriors, and, when several targets are asked for,
+the spread between targets.
 """
 
 from __future__ import annotations

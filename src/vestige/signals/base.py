@@ -40,9 +40,9 @@ class OutputSignal(Signal, Protocol):
 class SignalTable:
     """What was measured: for each signal key one array per model, (N, A) for scalars or (N, A, K) for vectors.
 
-    N records, A queries of each record (one, unless augmented). Arrays may be memory-mapped and are never written to.
-    A signal's key is its
-    registered name, with parameters in brackets when it has any: ``log_odds``, ``log_probability(temperature=2.0)``.
+    N records, A queries of each record (one, unless augmented). Arrays may be memory-mapped and are never written to. A
+    signal's key is its registered name, with parameters in brackets when it has any: ``log_odds``,
+    ``log_probability(temperature=2.0)``.
     """
 
     columns: Mapping[str, Sequence[Signals] | Signals]

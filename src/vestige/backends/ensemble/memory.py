@@ -1,9 +1,8 @@
 """Let the C allocator keep what is freed while models are trained.
 
-A training step frees and asks again for the same few hundred kilobytes. By default the C library hands such blocks
-back to the
-system each time, and every page of the next one has to be mapped and zeroed anew: on virtual machines that can cost
-more than the arithmetic. Only where memory comes from changes, never a result.
+A training step frees and asks again for the same few hundred kilobytes. By default the C library hands such blocks back
+to the system each time, and every page of the next one has to be mapped and zeroed anew: on virtual machines that can
+cost more than the arithmetic. Only where memory comes from changes, never a result.
 """
 
 from __future__ import annotations
