@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from vestige.log import AttackResult, AuditLog, Figure
 from vestige.report.markdown import plain
 from vestige.report.verdict import asked_at, rates, verdict
 from vestige.report.wording import count, listed, number, rate, sentence, share
+
+TAIL = 0.025
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,18 +33,21 @@ class Change:
         return "worse" if low > 0 else "better" if high < 0 else "within noise"
 
 
-def difference(old: Figure, new: Figure) -> Figure:
+def difference(old: Figure, new: Figure, tries: int = 1) -> Figure:
     """Return new minus old with an interval recovered from theirs, as for independent audits (Zou & Donner 2008).
 
-    Audits of the same records are positively dependent, for which this interval is wider than it needs to be.
+    Widened to hold for all of ``tries`` comparisons together (Bonferroni). Audits of the same records are positively
+    dependent, for which this interval is wider than it needs to be.
     """
     if old.value is None or new.value is None:
         return Figure(reason="one of the two was withheld")
     gap = new.value - old.value
     if old.low is None or old.high is None or new.low is None or new.high is None:
         return Figure(value=gap)
-    below = math.hypot(new.value - new.low, old.high - old.value)
-    above = math.hypot(new.high - new.value, old.value - old.low)
+    normal = NormalDist()
+    wider = normal.inv_cdf(1 - TAIL / tries) / normal.inv_cdf(1 - TAIL)
+    below = wider * math.hypot(new.value - new.low, old.high - old.value)
+    above = wider * math.hypot(new.high - new.value, old.value - old.low)
     return Figure(value=gap, low=gap - below, high=gap + above, method="mover")
 
 
@@ -52,19 +58,19 @@ def _pairs(old: AuditLog, new: AuditLog) -> list[tuple[AttackResult, AttackResul
 
 def changes(old: AuditLog, new: AuditLog) -> list[Change]:
     """Return the AUC, and the TPR at each rate that both were asked for, of every attack that both ran."""
-    found = []
+    judged: list[tuple[str, str, Figure, Figure]] = []
     common = [fpr for fpr in rates(new) if any(math.isclose(fpr, other, rel_tol=1e-9) for other in rates(old))]
     for a, b in _pairs(old, new):
         figures: list[tuple[str, Figure, Figure]] = [("AUC", a.auc, b.auc)]
         figures += [
             (f"TPR at {rate(fpr)} FPR", asked_at(a, fpr) or Figure(), asked_at(b, fpr) or Figure()) for fpr in common
         ]
-        found += [
-            Change(attack=b.title, metric=metric, old=x, new=y, difference=difference(x, y))
-            for metric, x, y in figures
-            if x.value is not None or y.value is not None
-        ]
-    return found
+        judged += [(b.title, m, x, y) for m, x, y in figures if x.value is not None or y.value is not None]
+    tries = max(1, len(judged))
+    return [
+        Change(attack=attack, metric=metric, old=x, new=y, difference=difference(x, y, tries))
+        for attack, metric, x, y in judged
+    ]
 
 
 def _differences(old: AuditLog, new: AuditLog) -> list[str]:
@@ -126,10 +132,7 @@ def render_comparison(old: AuditLog, new: AuditLog) -> str:
         ]
         lines += [
             "",
-            (
-                "Changes are judged on 95 % intervals of the difference; several are judged at once, so one in "
-                "twenty may be luck."
-            ),
+            ("Changes are judged on intervals of the difference that hold for all figures together, at 95 %."),
             "",
         ]
     lines += [f"Before: {plain(verdict(old).sentence)}", "", f"After: {plain(verdict(new).sentence)}", ""]
