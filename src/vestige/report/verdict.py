@@ -238,7 +238,7 @@ def _details(log: AuditLog, attacks: Sequence[AttackResult], fpr: float | None) 
     if log.risk is not None and log.risk.at_risk:
         lines.append(
             f"{count(log.risk.at_risk, 'training record')} can be named with a probability of "
-            f"{rate(log.risk.threshold)} or more."
+            f"{rate(log.risk.threshold)} or more, at even odds."
         )
     return lines
 
