@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vestige.backends.chunks import known_chunk
 from vestige.backends.torch_options import callable_text, check_options, resolve
 from vestige.backends.torch_target import TorchTarget, query_many
 from vestige.errors import MissingDependency, ModelError, UsageError
@@ -129,7 +130,9 @@ class TorchRecipe:
 
     def chunk_size(self, records: Records) -> int:
         """Return how many models one call of ``fit_many`` trains best."""
-        return self.chunk if self.chunk != "auto" else self._setup(records).chunk()
+        if self.chunk != "auto":
+            return self.chunk
+        return known_chunk(self, records) or self._setup(records).chunk()
 
     def _setup(self, records: Records) -> Setup:
         try:

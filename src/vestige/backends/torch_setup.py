@@ -14,6 +14,7 @@ from torch import nn
 
 from vestige.backends import architectures
 from vestige.backends.augmentations import AUGMENTATIONS
+from vestige.backends.chunks import chunk_of
 from vestige.backends.ensemble import Plan, structure
 from vestige.backends.ensemble.graph import Graph
 from vestige.backends.ensemble.losses import CrossEntropy, Loss, OwnLoss, SquaredError
@@ -91,9 +92,7 @@ class Setup:
             return 1
         if self.plan.device.type != "cpu":
             return GPU_CHUNK
-        if self.graph.has("convolution") or self.parameters > 2_000_000:
-            return 1
-        return 8 if self.parameters <= 64_000 else 4 if self.parameters <= 500_000 else 2
+        return 1 if self.graph.has("convolution") else chunk_of(self.parameters)
 
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
