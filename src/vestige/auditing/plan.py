@@ -26,6 +26,7 @@ from vestige.target import Access, IntArray, Recipe, Target
 FEWEST = 20
 
 PROBE_EPOCHS = (1, 3)
+TOO_SHORT, MORE_EPOCHS = 0.2, 20  # a difference this small is mostly noise
 PROBE_RECORDS, PROBE_SHADOWS = 2000, 12
 START_SECONDS = 2.2  # the interpreter, the libraries, the report
 WORKER_SECONDS = 2.5  # processes of their own, each with its libraries
@@ -70,14 +71,21 @@ def probe(recipe: Recipe, records: Records, split: Split, demand: Demand, *, wor
     if isinstance(epochs, int) and epochs > PROBE_EPOCHS[1]:
         _timed(_for(recipe, 1), records, rows)
         short, _ = _timed(_for(recipe, PROBE_EPOCHS[0]), records, rows)
-        long, targets = _timed(_for(recipe, PROBE_EPOCHS[1]), records, rows)
-        per_epoch = max(0.0, long - short) / (PROBE_EPOCHS[1] - PROBE_EPOCHS[0])
+        many = PROBE_EPOCHS[1]
+        long, targets = _timed(_for(recipe, many), records, rows)
+        if long - short < TOO_SHORT:
+            many = min(epochs, MORE_EPOCHS)
+            long, targets = _timed(_for(recipe, many), records, rows)
+        per_epoch = max(0.0, long - short) / (many - PROBE_EPOCHS[0])
         training = short + per_epoch * (epochs - PROBE_EPOCHS[0])
     else:
         training, targets = _timed(recipe, records, rows[:1])
         training *= len(rows)
-    start = time.perf_counter()
     keys = [key for names in demand.sets(records.task) for key in names]
+    measure(
+        targets[0], records, demand.rows[:64], keys, queries=demand.queries, seed=demand.seed
+    )  # loads what it needs
+    start = time.perf_counter()
     values = measure(targets[0], records, demand.rows, keys, queries=demand.queries, seed=demand.seed)
     measuring = time.perf_counter() - start
     kept = sum(array.nbytes for array in values.values())
