@@ -142,7 +142,8 @@ def test_a_kill_and_an_interrupt_resume_to_the_same_bytes(here, calm, executor):
     while group_of(process) and time.monotonic() < until:
         time.sleep(0.05)
     assert group_of(process) == []
-    assert (log_of(here)["status"], log_of(here)["attacks"]) == ("interrupted", [])
+    assert log_of(here)["status"] == "interrupted"
+    assert {attack["status"] for attack in log_of(here)["attacks"]} == {"skipped"}
     assert not (here / "out" / "records.csv").exists()
 
     # Where the models are trained must not matter either.

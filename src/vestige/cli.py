@@ -100,11 +100,12 @@ def plan(
     source: Source,
     set_: Set = None,
     json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="Load model files that can execute code.")] = False,
 ) -> None:
     """Say what an audit would train and query, about how long it would take, and what it would keep on disk."""
     from vestige.commands import show_plan
 
-    show_plan(source, overrides=set_ or [], json=json)
+    show_plan(source, overrides=set_ or [], json=json, trust=trust)
 
 
 @app.command()

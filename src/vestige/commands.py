@@ -85,12 +85,12 @@ def _write(log: AuditLog, folder: Path) -> None:
         (folder / "records.csv").unlink(missing_ok=True)
 
 
-def show_plan(source: str, *, overrides: Sequence[str], json: bool) -> None:
+def show_plan(source: str, *, overrides: Sequence[str], json: bool, trust: bool = False) -> None:
     """Print what an audit would take."""
     from vestige.auditing.run import Audit
 
     with watching() as progress:
-        plan = Audit.from_config(_config(source, overrides, trust=False), fetching=_fetching(progress)).plan()
+        plan = Audit.from_config(_config(source, overrides, trust), fetching=_fetching(progress)).plan()
     if json:
         sys.stdout.write(json_module.dumps(asdict(plan), indent=2) + "\n")
         return

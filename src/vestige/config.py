@@ -55,6 +55,9 @@ class DataConfig(Section):
     categorical: Literal["onehot", "ordinal", "frame"] = Field(
         default="onehot", description="how columns of text become features: frame leaves them to the model"
     )
+    task: Literal["classification", "regression"] | None = Field(
+        default=None, description="what the labels of a file are, where whole numbers leave it open"
+    )
     limit: Int | None = Field(default=None, ge=2, description="audit a random subset of this many records")
     population: Real = Field(default=0.2, ge=0, lt=1, description="share of the records held out from every model")
     duplicates: Literal["keep", "drop"] = Field(default="keep", description="what to do with records that occur twice")

@@ -45,11 +45,13 @@ class LineProgress:
     """One line when a stage starts, one every few seconds, one when it ends."""
 
     _state: dict[str, tuple[int, int, float, float]] = field(default_factory=dict)
+    _kept: dict[str, int] = field(default_factory=dict)
 
     def begin(self, stage: str, total: int, *, reused: int = 0) -> None:
         """Say what starts and what the store already has."""
         now = time.perf_counter()
         self._state[stage] = (reused, total, now, now)
+        self._kept[stage] = reused
         kept = f", {reused} of {total} from the store" if reused else f" ({total})" if total > 1 else ""
         sys.stderr.write(f"{NAMES.get(stage, stage)}{kept}\n")
 
@@ -58,7 +60,7 @@ class LineProgress:
         have, total, started, spoke = self._state.get(stage, (0, 0, 0.0, 0.0))
         have, now = have + done, time.perf_counter()
         if now - spoke >= LINE_SECONDS:
-            rate = have / max(now - started, 1e-9)
+            rate = (have - self._kept.get(stage, 0)) / max(now - started, 1e-9)
             left = (total - have) / max(rate, 1e-9)
             sys.stderr.write(f"  {have}/{total}, {rate:.2g}/s, about {left:.0f} s left {note}\n".replace(" \n", "\n"))
             spoke = now

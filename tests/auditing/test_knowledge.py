@@ -102,3 +102,48 @@ def test_groups_stay_whole_in_disjoint_halves(tmp_path, digits):
         audit={"attacks": ["loss"], "fpr": [0.1]}, shadow={"count": 2, "data": "disjoint"},
     )  # fmt: skip
     assert not set(run.inputs.records.groups) & set(run.elsewhere.groups)
+
+
+def test_a_regression_with_disjoint_data_keeps_what_it_found(tmp_path):
+    from sklearn.datasets import load_diabetes
+    from sklearn.ensemble import RandomForestRegressor
+
+    from vestige.records import Records
+
+    x, y = load_diabetes(return_X_y=True)
+    run = audit(
+        tmp_path, Records.build(x, y, task="regression"), RandomForestRegressor(8),
+        audit={"attacks": ["loss", "lira"], "fpr": [0.1]}, shadow={"count": 2, "data": "disjoint"},
+    )  # fmt: skip
+    log = run.run()
+    assert log.attack("loss").status == "ok"
+    assert log.attack("lira").status == "skipped"
+
+
+def test_a_plan_counts_the_models_of_other_data_and_other_architectures(tmp_path, digits):
+    sections = {"audit": {"attacks": ["ml_leaks_2"], "fpr": [0.1]}, "shadow": {"count": 4, "data": "disjoint"}}
+    run = audit(tmp_path / "a", digits, DecisionTreeClassifier(max_depth=5), **sections)
+    assert run.plan().trainings == 1 + 5
+    run.run()
+    other = {"kind": "sklearn", "model": "sklearn.naive_bayes:GaussianNB"}
+    run = audit(
+        tmp_path / "b", digits, DecisionTreeClassifier(max_depth=5),
+        audit={"attacks": ["lira"], "fpr": [0.1]}, shadow={"count": 4, "architecture": other},
+    )  # fmt: skip
+    assert run.plan().trainings == 5
+
+
+def test_too_many_targets_are_refused_before_anything_is_trained(tmp_path, digits):
+    run = audit(
+        tmp_path, digits, DecisionTreeClassifier(),
+        audit={"attacks": ["loss", "lira"], "targets": 8}, shadow={"count": 8},
+    )  # fmt: skip
+    with pytest.raises(UsageError, match=r"targets = 8, but only 5 model"):
+        run.run()
+    assert not list(tmp_path.rglob("*.safetensors"))
+    run = audit(
+        tmp_path, digits, DecisionTreeClassifier(),
+        audit={"attacks": ["loss", "lira"], "targets": 2}, shadow={"count": 2},
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="under lira"):
+        run.run()

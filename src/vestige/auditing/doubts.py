@@ -71,7 +71,7 @@ def _target(outcome: Outcome) -> Iterator[checks.Check | None]:
         return
     yield checks.target_not_deterministic(together, again)
     yield checks.target_batch_dependent(together, alone)
-    kind = target.query(outcome.audit.inputs.records.rows_of(outcome.split.audited[:1]), _most(target)).kind
+    kind = target.query(outcome.audit.inputs.records.rows_of(outcome.split.audited[:1]), _most(outcome, target)).kind
     if kind == "probabilities":
         yield checks.outputs_rounded(together)
         yield checks.outputs_clipped(together)
@@ -81,7 +81,7 @@ def _target(outcome: Outcome) -> Iterator[checks.Check | None]:
 
 def _asked(outcome: Outcome, target: Target) -> tuple[Answers, Answers, Answers]:
     rows = outcome.split.audited[:: max(1, len(outcome.split.audited) // ASKED_TWICE)][:ASKED_TWICE]
-    records, want = outcome.audit.inputs.records, _most(target)
+    records, want = outcome.audit.inputs.records, _most(outcome, target)
 
     def ask(part: IntArray) -> Answers:
         return np.asarray(target.query(records.rows_of(part), want).values)
@@ -90,13 +90,15 @@ def _asked(outcome: Outcome, target: Target) -> tuple[Answers, Answers, Answers]
     return ask(rows), ask(rows), alone
 
 
-def _most(target: Target) -> Access:
-    return min(target.access, Access.SCORE)
+def _most(outcome: Outcome, target: Target) -> Access:
+    return min(target.access, outcome.audit.access, Access.SCORE)
 
 
 def _shadows(outcome: Outcome) -> Iterator[checks.Check | None]:
     away = outcome.elsewhere
     if away is not None and outcome.pool is not None:
+        if "correct" not in outcome.pool.signals.columns or "correct" not in away.pool.signals.columns:
+            return
         own = accuracies(
             outcome.pool.signals.slice(0, len(outcome.split.audited)), outcome.split, outcome.split.audited
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,25 @@ def draw_split(config: AuditConfig, inputs: Inputs, shadows: int) -> Split:
         masks=masks,
         audited=_scored(config, inputs),
     )
+
+
+def check_targets(split: Split, targets: int, needs: Mapping[str, int]) -> None:
+    """Raise UsageError when fewer models than asked can take the target's place, before any is trained.
+
+    ``needs``: the fewest references of each attack that has any. Models of one block never attack each other.
+    """
+    if targets < 2:
+        return
+    sizes = np.unique(split.blocks[1:], return_counts=True)[1]
+    whole, left = int((sizes == sizes.max()).sum()), split.shadows - int(sizes.max())
+    short = [label for label, least in needs.items() if least > left]
+    if whole < targets - 1 or short:
+        able = 1 if short else 1 + whole
+        raise UsageError(
+            f"[audit] targets = {targets}, but only {able} model(s) can take the target's place"
+            f"{' under ' + ', '.join(short) if short else ''} with {split.shadows} shadow models.",
+            hint="Ask for fewer targets or more shadow models: models of one block never attack each other.",
+        )
 
 
 def _scored(config: AuditConfig, inputs: Inputs) -> IntArray | None:

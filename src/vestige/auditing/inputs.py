@@ -68,7 +68,7 @@ def from_config(config: AuditConfig, *, fetching: Fetching | None = None) -> Inp
     """Load what a config names; raises DataError, ConfigError or ModelError in one sentence."""
     # An existing target trained on all its members: a limit then says how many records are scored, in the split.
     data = config.data if config.target is None else config.data.model_copy(update={"limit": None})
-    records, flags = load_records(data, seed=config.seed, member=_column(config), fetching=fetching)
+    records, flags = load_records(data, seed=config.seed, member=member_column(config), fetching=fetching)
     recipe = make_recipe(config.recipe)
     if config.defences:
         raise ConfigError(
@@ -105,6 +105,7 @@ def load_records(
             group=data.group,
             member=member,
             categorical=data.categorical,
+            task=data.task,
         )
         records, flags = loaded.records, loaded.members
     else:
@@ -123,7 +124,7 @@ def load_records(
     return records, flags
 
 
-def _column(config: AuditConfig) -> str | None:
+def member_column(config: AuditConfig) -> str | None:
     """Return the name of the membership column, when [target] members is not the path of a file."""
     named = None if config.target is None else config.target.members
     return None if named is None or Path(named).exists() or Path(named).suffix else named

@@ -53,9 +53,10 @@ def halves(inputs: Inputs, seed: int) -> tuple[Inputs, Records]:
     return home, records.take(np.flatnonzero(~near))
 
 
-def other_records(shadow: ShadowConfig, data: DataConfig, seed: int) -> Records:
+def other_records(shadow: ShadowConfig, data: DataConfig, seed: int, *, member: str | None = None) -> Records:
     """Load the dataset or file that [shadow] data names."""
-    return load_records(data.model_copy(update={"source": shadow.data, "limit": None}), seed=seed)[0]
+    other = data.model_copy(update={"source": shadow.data, "limit": None})
+    return load_records(other, seed=seed, member=member)[0]
 
 
 def shadow_recipe(shadow: ShadowConfig, recipe: Recipe | None) -> Recipe | None:
@@ -82,7 +83,16 @@ def gather_elsewhere(
     progress: Progress,
 ) -> Elsewhere:
     """Train shadow models on other records; row 0 of their split is the one that stands in for the target."""
-    split = draw(len(records), shadows=max(2, count), seed=seed, design=shadow.design, groups=records.groups)
+    if shadow.masks is not None:
+        raise ConfigError("[shadow] masks are of the audited records, and this adversary has other data.")
+    split = draw(
+        len(records),
+        shadows=elsewhere_count(count),
+        seed=seed,
+        fraction=shadow.fraction or 0.5,
+        design=shadow.design,
+        groups=records.groups,
+    )
     demand = Demand(keys=keys, rows=split.audited)
     pool = gather(
         split,
@@ -96,6 +106,11 @@ def gather_elsewhere(
         progress=progress,
     )
     return Elsewhere(Field(records=records, split=split, table=pool.signals, access=access, seed=seed), pool)
+
+
+def elsewhere_count(asked: int) -> int:
+    """Return how many shadow models of other records are trained besides the one that stands in for the target."""
+    return max(2, asked)
 
 
 def transfers(attack: Attack) -> bool:

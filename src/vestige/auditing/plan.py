@@ -170,12 +170,13 @@ def make_plan(
     cost: Probe,
     given: bool,
     targets: int,
+    elsewhere: int,
     scoring: float,
     workers: int,
 ) -> Plan:
-    """Put the counts and the probes together."""
+    """Put the counts and the probes together; ``elsewhere`` counts shadow models of other records."""
     answers = 1 + len(expand(demand.queries))
-    trainings = len(work.missing)
+    trainings = len(work.missing) + elsewhere
     seconds = trainings * cost.seconds + scoring + START_SECONDS + CHECK_SECONDS
     seconds += len(attacks) * targets * JUDGING_SECONDS + (WORKER_SECONDS if workers > 1 and trainings else 0.0)
     return Plan(
@@ -184,12 +185,12 @@ def make_plan(
         records=len(split.audited),
         held_out=len(split.population),
         rows_per_model=int(np.median(split.masks.sum(axis=1))),
-        models=split.shadows + (not given),
+        models=split.shadows + (not given) + elsewhere,
         reused=work.reused,
         trainings=trainings,
         target_queries=len(demand.rows) * answers,
-        shadow_queries=len(demand.rows) * answers * split.shadows,
+        shadow_queries=len(demand.rows) * answers * (split.shadows + elsewhere),
         seconds=round(seconds, 2),
         seconds_per_model=round(cost.seconds, 4),
-        disk_mb=round((split.shadows + (not given)) * cost.bytes / 1e6, 2),
+        disk_mb=round((split.shadows + (not given) + elsewhere) * cost.bytes / 1e6, 2),
     )

@@ -7,12 +7,13 @@ import resource
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from vestige.attacks import params_of
 from vestige.attacks.assemble import Field
+from vestige.attacks.base import Attack
 from vestige.auditing.doubts import checks_of
 from vestige.auditing.exposure import risk_of
 from vestige.auditing.knowledge import Elsewhere
@@ -79,6 +80,11 @@ def write_log(outcome: Outcome) -> AuditLog:
     audit, truth = outcome.audit, outcome.truth
     began = time.perf_counter()
     attacks = [_result(outcome, label, found) for label, found in outcome.scores.items()]
+    attacks += [
+        unrun(label, attack, "skipped", "the run was interrupted before it")
+        for label, attack in audit.attacks
+        if label not in outcome.scores
+    ]
     risk, rows = risk_of(outcome)
     log = AuditLog(
         status=_status(outcome, attacks),
@@ -120,11 +126,27 @@ def figure(estimate: Estimate) -> Figure:
     )
 
 
+def name_of(label: str) -> str:
+    """Return the registered name in a label such as ``lira[pooled]``."""
+    return label.partition("[")[0]
+
+
+def unrun(label: str, attack: Attack, status: Literal["failed", "skipped"], reason: str) -> AttackResult:
+    """Return the entry of an attack that gave no scores, with the reason."""
+    return AttackResult(
+        name=name_of(label),
+        label=label,
+        params=params_of(attack),
+        access=attack.access.label,
+        status=status,
+        reason=reason,
+        paper=attack.paper,
+    )
+
+
 def _result(outcome: Outcome, label: str, found: Scores | AttackResult) -> AttackResult:
     if isinstance(found, AttackResult):
         return found.model_copy(update={"label": label})
-    from vestige.auditing.run import name_of
-
     config = outcome.audit.config.audit
     reported = min(config.targets - 1, len(found.models))
     pairs = [(found.target, outcome.truth), *zip(found.stand_ins[:reported], found.truths[:reported], strict=True)]
@@ -276,11 +298,12 @@ def _shadow(outcome: Outcome) -> ShadowFacts:
 
 
 def _cost(outcome: Outcome, judging: float) -> Cost:
+    away = None if outcome.elsewhere is None else outcome.elsewhere.pool
     pool, found = outcome.pool, [s for s in outcome.scores.values() if isinstance(s, Scores)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
     return Cost(
         seconds=Seconds(
-            shadow=round(pool.seconds, 3) if pool else 0.0,
+            shadow=round(sum(one.seconds for one in (pool, away) if one is not None), 3),
             signals=round(outcome.target_seconds, 3),
             attacks=round(sum(s.seconds for s in found) + judging, 3),
             total=round(time.perf_counter() - outcome.started, 3),

@@ -8,21 +8,29 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vestige.attacks import params_of, resolve, unfit
+from vestige.attacks import resolve, unfit
 from vestige.attacks.assemble import Field
 from vestige.attacks.base import Attack
-from vestige.auditing.drawing import draw_split
-from vestige.auditing.inputs import Fetching, Inputs, from_config
-from vestige.auditing.knowledge import Elsewhere, gather_elsewhere, halves, other_records, shadow_recipe, unlike
+from vestige.auditing.drawing import check_targets, draw_split
+from vestige.auditing.inputs import Fetching, Inputs, from_config, member_column
+from vestige.auditing.knowledge import (
+    Elsewhere,
+    elsewhere_count,
+    gather_elsewhere,
+    halves,
+    other_records,
+    shadow_recipe,
+    unlike,
+)
 from vestige.auditing.plan import Plan, attack_seconds, make_plan, probe
 from vestige.auditing.protocol import Scores, carry_over, lacking, run, stand_ins
-from vestige.auditing.results import Outcome, write_log
+from vestige.auditing.results import Outcome, unrun, write_log
 from vestige.config import AuditConfig
 from vestige.errors import UsageError, VestigeError
 from vestige.log import AttackResult, AuditLog
 from vestige.progress import Progress, Silence
 from vestige.records import Records
-from vestige.shadow import Demand, ShadowPool, gather, look
+from vestige.shadow import Demand, ShadowPool, Work, gather, look
 from vestige.signals.answers import resolution_of
 from vestige.signals.base import Signals
 from vestige.signals.measure import measure
@@ -63,7 +71,11 @@ class Audit:
             object.__setattr__(self, "inputs", home)
             object.__setattr__(self, "elsewhere", away)
         elif shadow.data != "same":
-            object.__setattr__(self, "elsewhere", other_records(shadow, self.config.data, self.config.seed))
+            object.__setattr__(
+                self,
+                "elsewhere",
+                other_records(shadow, self.config.data, self.config.seed, member=member_column(self.config)),
+            )
         records = self.inputs.records
         object.__setattr__(
             self, "attacks", tuple(resolve(self.config.audit.attacks, task=records.task, access=self.access))
@@ -107,7 +119,10 @@ class Audit:
 
     def split(self) -> Split:
         """Draw who trains on what."""
-        return draw_split(self.config, self.inputs, 0 if self.elsewhere is not None else self.shadows)
+        split = draw_split(self.config, self.inputs, 0 if self.elsewhere is not None else self.shadows)
+        needs = {label: attack.needs.shadows for label, attack in self.attacks if attack.needs.side != "none"}
+        check_targets(split, self.config.audit.targets, needs)
+        return split
 
     def demand(self, split: Split) -> Demand:
         """Say which signals are wanted on which records."""
@@ -144,7 +159,7 @@ class Audit:
         demand = self.demand(split)
         recipe = self._recipe()
         given = self.inputs.target is not None
-        work = look(split, recipe, self.inputs.records, demand, self.store, first=int(given))
+        work = self._work(split, demand)
         workers = 1 if self.config.shadow.executor == "inline" else self.config.shadow.workers
         cost = probe(recipe, self.inputs.records, split, demand, workers=workers)
         targets = self.config.audit.targets
@@ -159,8 +174,23 @@ class Audit:
             cost=cost,
             given=given,
             targets=targets,
+            elsewhere=elsewhere_count(self.shadows) + 1 if self._learns_elsewhere else 0,
             scoring=attack_seconds(tools, self.inputs.records, split, demand, cost.signals, passes=passes),
             workers=workers,
+        )
+
+    def _work(self, split: Split, demand: Demand) -> Work:
+        """Return what the store lacks of the target and of the shadow models, each by its own recipe."""
+        records, given = self.inputs.records, int(self.inputs.target is not None)
+        if not self._mixed:
+            return look(split, self._recipe(), records, demand, self.store, first=given)
+        alone = Split(split.masks[:1], split.blocks[:1], split.audited, split.population, split.seed, split.design)
+        target = look(alone, self._recipe(), records, demand, self.store, first=given)
+        others = look(split, self._shadow_recipe(), records, demand, self.store, first=1)
+        return Work(
+            models=target.models + others.models,
+            artefacts=target.artefacts + others.artefacts,
+            missing={**target.missing, **others.missing},
         )
 
     def run(self, progress: Progress | None = None) -> AuditLog:
@@ -175,7 +205,7 @@ class Audit:
             if outcome.given is None and self._mixed:
                 outcome.given = self._train_target(split, demand, progress)
             outcome.pool = self._gather(split, self._shadow_recipe(), demand, outcome.given, progress)
-            if self.elsewhere is not None:
+            if self._learns_elsewhere and self.elsewhere is not None:
                 outcome.elsewhere = self._gather_elsewhere(self.elsewhere, progress)
             self._attack(outcome, progress)
         except KeyboardInterrupt:
@@ -186,6 +216,10 @@ class Audit:
     def _mixed(self) -> bool:
         """Whether shadow models follow another recipe than a target that is trained here."""
         return self.config.shadow.architecture != "same" or self.elsewhere is not None
+
+    @property
+    def _learns_elsewhere(self) -> bool:
+        return self.elsewhere is not None and any(attack.needs.side != "none" for _, attack in self.attacks)
 
     def _recipe(self) -> Recipe:
         return self.inputs.recipe or _NoRecipe()  # type: ignore[return-value]
@@ -260,11 +294,6 @@ class Audit:
         outcome.field = field_
         reported = self.config.audit.targets - 1
         models = stand_ins(field_, max(reported, self.config.audit.calibration_targets))
-        if len(models) < reported:
-            raise UsageError(
-                f"[audit] targets = {reported + 1}, but only {len(models) + 1} models can take the target's place.",
-                hint="Ask for fewer targets or more shadow models: models of one block never attack each other.",
-            )
         progress.begin("attacks", len(self.attacks))
         for label, attack in self.attacks:
             outcome.scores[label] = self._attempt(label, outcome, attack, models, reported)
@@ -274,14 +303,14 @@ class Audit:
     def _attempt(
         self, label: str, outcome: Outcome, attack: Attack, models: Sequence[int], reported: int
     ) -> Scores | AttackResult:
-        name, params, field_, away = name_of(label), params_of(attack), outcome.field, outcome.elsewhere
+        field_, away = outcome.field, outcome.elsewhere
         assert field_ is not None
         if away is None:
             reason = lacking(field_, attack)
         else:
             reason = unlike(attack, self.inputs.records, away.field.records) or lacking(away.field, attack)
         if reason:
-            return AttackResult(name=name, params=params, status="skipped", reason=reason, paper=attack.paper)
+            return unrun(label, attack, "skipped", reason)
         try:
             if away is not None and attack.needs.side != "none":
                 return carry_over(field_, away.field, attack)
@@ -289,12 +318,7 @@ class Audit:
         except KeyboardInterrupt:
             raise
         except VestigeError as error:
-            return AttackResult(name=name, params=params, status="failed", reason=str(error), paper=attack.paper)
+            return unrun(label, attack, "failed", str(error))
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            return AttackResult(name=name, params=params, status="failed", reason=reason, paper=attack.paper)
-
-
-def name_of(label: str) -> str:
-    """Return the registered name in a label such as ``lira[pooled]``."""
-    return label.partition("[")[0]
+            return unrun(label, attack, "failed", reason)
