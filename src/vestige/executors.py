@@ -204,7 +204,29 @@ def _pooled(
         finished = True
         return []
     finally:
-        pool.shutdown(wait=True, kill_workers=not finished)
+        workers = list((getattr(pool, "_processes", None) or {}).values())
+        with _deaf_to_its_manager() if not finished else contextlib.nullcontext():
+            pool.shutdown(wait=True, kill_workers=not finished)
+        if not finished:
+            for worker in workers:
+                if worker.is_alive():
+                    worker.kill()
+
+
+@contextlib.contextmanager
+def _deaf_to_its_manager() -> Iterator[None]:
+    """Keep quiet about loky's manager thread, which can trip over a job that is withdrawn as it is handed out."""
+    usual = threading.excepthook
+
+    def hook(told: threading.ExceptHookArgs) -> None:
+        if told.thread is None or "ExecutorManager" not in told.thread.name + type(told.thread).__name__:
+            usual(told)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = usual
 
 
 @contextlib.contextmanager
