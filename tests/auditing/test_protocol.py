@@ -192,3 +192,28 @@ def test_other_models_never_speak_for_a_given_target(tmp_path):
     inputs = Inputs(records=records, recipe=SklearnRecipe(tree), target=target, members=members)
     with pytest.raises(UsageError, match="targets above 1 needs a target that is trained here"):
         Audit(inputs=inputs, config=config, store=Store(tmp_path))
+
+
+def _judged_again(several, name):
+    audit, _ = several
+    split = audit.split()
+    pool = audit._gather(split, audit.inputs.recipe, audit.demand(split), None, _silent())
+    field = Field(records=audit.inputs.records, split=split, table=pool.signals, access=Access.SCORE, seed=0)
+    scores = run(field, ATTACKS.create(name), stand_ins(field, 4), reported=3)
+    pairs = list(zip(scores.stand_ins, scores.truths, strict=True))
+    return scores.matched, field.membership(0), [s[t] for s, t in pairs], [s[~t] for s, t in pairs]
+
+
+def test_the_operating_point_is_set_on_stand_ins_alone(several):
+    matched, truth, _, outside = _judged_again(several, "lira")
+    threshold = threshold_at_fpr(np.concatenate(outside), 0.05)
+    point = several[1].attack("lira").operating_points[0]
+    assert point.fpr.value == pytest.approx((matched[~truth] > threshold).mean(), abs=1e-12)
+    assert point.tpr.value == pytest.approx((matched[truth] > threshold).mean(), abs=1e-12)
+
+
+def test_posteriors_are_learnt_on_stand_ins_alone(several):
+    _, log = several
+    matched, _, inside, outside = _judged_again(several, log.risk.attack)
+    expected = calibrate(np.concatenate(inside), np.concatenate(outside))(matched).value
+    np.testing.assert_allclose([row.posterior for row in log.record_table], expected, atol=1e-12)
