@@ -77,7 +77,7 @@ def risk_of(outcome: Outcome) -> tuple[Risk | None, list[RecordRow]]:
         attack=best,
         threshold=AT_RISK,
         at_risk=at_risk,
-        share_at_risk=_figure(share),
+        share_at_risk=figure(share),
         posterior_histogram=posterior_histogram(posterior.value, truth),
         exposure_quantiles=[] if exposed is None else exposure_quantiles(exposed),
         calibration=reliability(posterior.value, truth),
@@ -133,7 +133,8 @@ def _moments(side: ReferenceMoments) -> Moments:
     return moments(count=side.count, mean=side.mean[:, 0], variance=side.scatter[:, 0] / freedom)
 
 
-def _figure(estimate: Estimate) -> Figure:
+def figure(estimate: Estimate) -> Figure:
+    """Return the log's form of an estimate."""
     return Figure(
         value=estimate.value, low=estimate.low, high=estimate.high, method=estimate.method, reason=estimate.reason
     )
@@ -157,7 +158,7 @@ def _slice(kind: str, one: RiskSlice) -> Slice:
         name=one.name,
         members=one.members,
         nonmembers=one.nonmembers,
-        auc=_figure(one.auc),
+        auc=figure(one.auc),
         mean_posterior=one.mean_posterior,
     )
 

@@ -15,7 +15,7 @@ from vestige.attacks import params_of
 from vestige.attacks.assemble import Field
 from vestige.attacks.base import Attack
 from vestige.auditing.doubts import checks_of
-from vestige.auditing.exposure import risk_of
+from vestige.auditing.exposure import figure, risk_of
 from vestige.auditing.knowledge import Elsewhere
 from vestige.auditing.protocol import Scores
 from vestige.log import (
@@ -23,7 +23,6 @@ from vestige.log import (
     AuditLog,
     Cost,
     Curve,
-    Figure,
     Histogram,
     Operational,
     PerTarget,
@@ -33,7 +32,6 @@ from vestige.log import (
     TargetFacts,
     TprPoint,
 )
-from vestige.metrics.estimate import Estimate
 from vestige.metrics.histogram import histogram
 from vestige.metrics.intervals import auc, balanced_accuracy, operating_point
 from vestige.metrics.roc import Roc, area, roc, threshold_at_fpr
@@ -117,13 +115,6 @@ def _status(outcome: Outcome, attacks: list[AttackResult]) -> Any:
     if not any(attack.status == "ok" for attack in attacks):
         return "failed"
     return "complete" if all(attack.status == "ok" for attack in attacks) else "partial"
-
-
-def figure(estimate: Estimate) -> Figure:
-    """Return the log's form of an estimate."""
-    return Figure(
-        value=estimate.value, low=estimate.low, high=estimate.high, method=estimate.method, reason=estimate.reason
-    )
 
 
 def name_of(label: str) -> str:
