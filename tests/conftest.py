@@ -2,6 +2,6 @@
 
 from hypothesis import settings
 
-# A busy machine is slow at random, which says nothing about the code.
-settings.register_profile("vestige", deadline=None)
+# A busy machine is slow at random, and a change must not fail for examples that another run would not have drawn.
+settings.register_profile("vestige", deadline=None, derandomize=True)
 settings.load_profile("vestige")

@@ -131,7 +131,7 @@ class TestTarget:
 
 
 class TestPopulation:
-    @given(st.integers(20, 80), st.floats(0.05, 0.5), st.sampled_from(["blocks", "bernoulli"]), st.integers(0, 2**31))
+    @given(st.integers(60, 120), st.floats(0.05, 0.5), st.sampled_from(["blocks", "bernoulli"]), st.integers(0, 2**31))
     def test_is_in_no_model_and_not_audited(self, n, share, design, seed):
         split = draw(n, shadows=6, seed=seed, population=share, design=design)
         assert len(split.population) == int(n * share + 1e-9)
