@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["TorchRecipe", "TorchTarget", "query_many"]
 
 # Raise when a change of the training arithmetic makes stored models differ from newly trained ones.
-ARITHMETIC = 1
+ARITHMETIC = 2
 _NO_EFFECT = ("chunk",)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from vestige.backends.ensemble.reading import NOT_A_VALUE, read
 
@@ -43,7 +42,7 @@ def trace(module: nn.Module, example: torch.Tensor) -> Graph | None:
         return None
     try:
         train, answer = _symbolic(module, True), _symbolic(module, False)
-        ShapeProp(answer).propagate(example)
+        _Shapes(answer).run(example)
     except Exception:
         # Tracing runs the author's own forward on symbols; whatever it raises means "not a plain chain of layers".
         return None
@@ -52,6 +51,17 @@ def trace(module: nn.Module, example: torch.Tensor) -> Graph | None:
         return None
     graph = _convert(module, train_nodes, nodes, len(example))
     return None if graph is None else _simplify(graph)
+
+
+class _Shapes(fx.Interpreter):
+    """Notes the shape of every tensor; torch's own pass for it loads a computer algebra system first."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run a node and note the shape of its answer."""
+        answer = super().run_node(n)
+        if isinstance(answer, torch.Tensor):
+            n.meta["shape"] = answer.shape
+        return answer
 
 
 def _symbolic(module: nn.Module, training: bool) -> fx.GraphModule:

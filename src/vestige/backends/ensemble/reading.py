@@ -44,10 +44,10 @@ _FUNCTIONS: dict[Any, tuple[str, tuple[str, ...]]] = {
 
 def read(node: fx.Node, twin: fx.Node, modules: Mapping[str, nn.Module], batch: int) -> Part | None:
     """Return what ``node`` is, or None when it is not a known layer; ``twin`` is the same node, traced for training."""
-    meta = node.meta.get("tensor_meta")
-    if meta is None:
+    shape = node.meta.get("shape")
+    if shape is None:
         return NOT_A_VALUE
-    if not isinstance(meta.shape, torch.Size) or len(meta.shape) < 1 or meta.shape[0] != batch:
+    if len(shape) < 1 or shape[0] != batch:
         return None
     if node.op == "call_module":
         target = str(node.target)
@@ -76,7 +76,7 @@ def _source(node: fx.Node) -> tuple[str, ...]:
 
 
 def _shape(node: fx.Node) -> tuple[int, ...]:
-    return tuple(node.meta["tensor_meta"].shape)
+    return tuple(node.meta["shape"])
 
 
 def _reshape(node: fx.Node) -> Part | None:
@@ -259,7 +259,7 @@ def _arithmetic(node: fx.Node, both: str, constant: str, option: str) -> Part | 
         return None
     left, right = node.args
     if isinstance(left, fx.Node) and isinstance(right, fx.Node):
-        tensors = all("tensor_meta" in side.meta for side in (left, right))
+        tensors = all("shape" in side.meta for side in (left, right))
         return Part(both, (left.name, right.name)) if tensors and _shape(left) == _shape(right) else None
     number = right if isinstance(left, fx.Node) else left
     if isinstance(number, (int, float)) and not isinstance(number, bool):

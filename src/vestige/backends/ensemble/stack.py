@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
-from vestige.backends.ensemble import layers, weighted
+from vestige.backends.ensemble import indicators, layers, weighted
 from vestige.backends.ensemble.graph import Graph, Node
 from vestige.backends.ensemble.layers import Layer, Run
 from vestige.backends.ensemble.store import ParameterStore
@@ -21,6 +23,7 @@ KINDS: dict[str, type[Layer]] = {
     "average_pool": layers.AveragePool,
     "adaptive_average_pool": layers.AdaptiveAveragePool,
     "linear": weighted.Linear,
+    indicators.KIND: indicators.IndicatorLinear,
     "convolution": weighted.Convolution,
     "batch_norm": weighted.BatchNorm,
     "layer_norm": weighted.LayerNorm,
@@ -45,12 +48,13 @@ class Stack:
             needed.append(node.module is not None or any(needed[i] for i in node.inputs))
         return needed
 
-    def forward(self, x: Value, run: Run) -> Value:
+    def forward(self, x: Value | indicators.Ones, run: Run) -> Value:
         """Return every model's answers to its own batch."""
-        values: list[Value] = [x]
+        values: list[Any] = [x]
         for node, layer in zip(self.graph.nodes, self.layers, strict=True):
             values.append(layer.forward([values[i] for i in node.inputs], run))
-        return values[-1]
+        answer: Value = values[-1]
+        return answer
 
     def backward(self, grad: Value) -> None:
         """Leave the gradients of every parameter in the store's slots."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import torch
 from torch import nn
 
 from vestige.backends.ensemble.graph import Graph
+from vestige.backends.ensemble.indicators import Folded, Pool, first_layer
 from vestige.backends.ensemble.layers import Run
 from vestige.backends.ensemble.order import Order, generator
 from vestige.backends.ensemble.plan import Plan
 from vestige.backends.ensemble.stack import Stack
 from vestige.backends.ensemble.store import ALIGNMENT, ParameterStore, gather
-from vestige.backends.ensemble.values import channels_last
+from vestige.backends.ensemble.values import Value, channels_last
 
 
 def train(
@@ -24,9 +26,13 @@ def train(
         store = gather(modules, plan.device)
         if graph.has("convolution") and plan.device.type == "cpu":
             _channels_last(store)
-        trainer = _Trainer(plan, graph, store, orders)
+        reader = first_layer(plan, graph, store)
+        folded = None if reader is None else Folded(plan, graph, store, reader)
+        trainer = _Trainer(plan, graph, store, orders) if folded is None else _Trainer.of(plan, folded, orders)
         for epoch in range(plan.epochs):
             trainer.epoch(plan.rate(epoch))
+        if folded is not None:
+            folded.unfold()
         return [store.state(m) for m in range(len(modules))]
 
 
@@ -38,8 +44,10 @@ def _channels_last(store: ParameterStore) -> None:
 
 
 class _Trainer:
-    def __init__(self, plan: Plan, graph: Graph, store: ParameterStore, orders: Sequence[Order]) -> None:
-        self.plan, self.orders, self.store = plan, orders, store
+    def __init__(
+        self, plan: Plan, graph: Graph, store: ParameterStore, orders: Sequence[Order], pool: Pool | None = None
+    ) -> None:
+        self.plan, self.orders, self.store, self.pool = plan, orders, store, pool
         self.images = graph.has("convolution") and plan.x.dim() == 4
         self.together = Stack(graph, store)
         one = len(orders) == 1
@@ -47,6 +55,11 @@ class _Trainer:
         self.update = plan.optimiser.on([self._values(m) for m in range(len(orders))])
         self.dropout = [generator(o.seed, "dropout", plan.device) for o in orders]
         self.augment = [generator(o.seed, "augment", plan.device) for o in orders]
+
+    @classmethod
+    def of(cls, plan: Plan, folded: Folded, orders: Sequence[Order]) -> _Trainer:
+        """Train on lists of ones."""
+        return cls(plan, folded.graph, folded.store, orders, folded.pool)
 
     def _values(self, model: int) -> list[torch.Tensor]:
         return [slot.values[model] for slot in self.store.slots.values()]
@@ -58,9 +71,10 @@ class _Trainer:
         start = self._full_batches(rows, lengths, rate)
         for m, own in enumerate(lengths):
             at = sum(own[:start])
-            for length in own[start:]:
-                self._step([m], rows[m][at : at + length].unsqueeze(0).to(self.plan.device), rate)
-                at += length
+            for length, alike in groupby(own[start:]):
+                steps = len(list(alike))
+                self._steps([m], rows[m][at : at + steps * length].view(steps, 1, length), rate)
+                at += steps * length
 
     def _full_batches(self, rows: list[torch.Tensor], lengths: list[list[int]], rate: float) -> int:
         """Run the batches that all models can take together; return how many."""
@@ -69,24 +83,27 @@ class _Trainer:
             # A batch that ends inside a vector would be computed differently with and without a neighbour.
             return 0
         common = min(sum(1 for n in own if n == size) for own in lengths)
-        if not common:
-            return 0
-        stacked = torch.stack([r[: common * size].view(common, size) for r in rows], 1).to(self.plan.device)
-        everyone = list(range(models))
-        for index in stacked:
-            self._step(everyone, index, rate)
+        if common:
+            stacked = torch.stack([r[: common * size].view(common, size) for r in rows], 1)
+            self._steps(list(range(models)), stacked, rate)
         return common
 
-    def _step(self, models: list[int], index: torch.Tensor, rate: float) -> None:
+    def _steps(self, models: list[int], index: torch.Tensor, rate: float) -> None:
+        """Take one step per entry of the (steps, M, batch) row numbers."""
         plan = self.plan
         stack = self.together if len(models) > 1 else self.alone[models[0]]
-        flat = index.reshape(-1)
-        x = plan.batch(flat).view(*index.shape, *plan.x.shape[1:])
-        y = plan.y.index_select(0, flat).view(index.shape)
-        if plan.augment is not None:
-            x = torch.stack([plan.augment(part, self.augment[m]) for m, part in zip(models, x, strict=True)])
-        batch = [channels_last(part) for part in x] if self.images else x
         run = Run(True, [self.dropout[m] for m in models])
-        outputs = stack.forward(batch, run)
-        stack.backward(plan.loss.gradient(outputs, y))
-        self.update.step(models, stack.store.gradients(), rate)
+        inputs = self._dense(models, index) if self.pool is None else self.pool.batches(index)
+        for rows, batch in zip(index.to(plan.device), inputs, strict=True):
+            y = plan.y.index_select(0, rows.reshape(-1)).view(rows.shape)
+            outputs = stack.forward(batch, run)
+            stack.backward(plan.loss.gradient(outputs, y))
+            self.update.step(models, stack.store.gradients(), rate)
+
+    def _dense(self, models: list[int], index: torch.Tensor) -> Iterator[Value]:
+        plan = self.plan
+        for rows in index.to(plan.device):
+            x = plan.batch(rows.reshape(-1)).view(*rows.shape, *plan.x.shape[1:])
+            if plan.augment is not None:
+                x = torch.stack([plan.augment(part, self.augment[m]) for m, part in zip(models, x, strict=True)])
+            yield [channels_last(part) for part in x] if self.images else x
