@@ -6,7 +6,7 @@ What is fitted here (categories, scales) is fitted on the whole pool, so it says
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -72,6 +72,11 @@ def fit_features(
     if integers:
         return plain
     byte = columns is None and np.asarray(x).dtype == np.uint8
+    if byte and normalize in ("auto", "none", "unit"):
+        # Bytes say what they need without ever becoming four times as large.
+        wanted = normalize == "unit" or (normalize == "auto" and int(np.asarray(x).max(initial=0)) > 1)
+        scaled = replace(plain, shift=np.zeros((), np.float32), scale=np.asarray(1 / 255, np.float32))
+        return scaled if wanted else plain
     array = plain(x)
     if not np.isfinite(array).all():
         raise DataError(
@@ -80,20 +85,17 @@ def fit_features(
         )
     if normalize == "auto":
         largest = float(np.abs(array).max(initial=0.0))
-        normalize = "unit" if byte and largest > 1 else "standard" if largest > LARGE else "none"
+        normalize = "standard" if largest > LARGE else "none"
     if normalize == "none":
         return plain
     axes = (0,) if array.ndim < 4 else (0, 2, 3)
-    if normalize == "unit" and byte:
-        shift, scale = np.zeros((), np.float32), np.asarray(1 / 255, np.float32)
+    wide = array.astype(np.float64)
+    low, high = wide.min(axes, keepdims=True)[0], wide.max(axes, keepdims=True)[0]
+    if normalize == "unit":
+        shift, width = low, high - low
     else:
-        wide = array.astype(np.float64)
-        low, high = wide.min(axes, keepdims=True)[0], wide.max(axes, keepdims=True)[0]
-        if normalize == "unit":
-            shift, width = low, high - low
-        else:
-            shift, width = wide.mean(axes, keepdims=True)[0], wide.std(axes, keepdims=True)[0]
-        scale = np.where(high > low, 1 / np.where(width > 0, width, 1), 1)
+        shift, width = wide.mean(axes, keepdims=True)[0], wide.std(axes, keepdims=True)[0]
+    scale = np.where(high > low, 1 / np.where(width > 0, width, 1), 1)
     return Features(columns, image, np.asarray(shift, np.float32), np.asarray(scale, np.float32))
 
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from vestige.backends.ensemble.graph import Graph
 
-BLOCK = 1024
 Logits = NDArray[np.float32]
 
 
@@ -126,12 +125,15 @@ class TorchTarget:
         """Yield the module's answers, a block of records at a time, and leave every submodule's mode as it was."""
         import torch
 
+        from vestige.backends.ensemble import block_of
+
         module = self.module
         training = [m for m in module.modules() if m.training]
         try:
             module.eval()
-            for start in range(0, len(x), BLOCK):
-                block = x[start : start + BLOCK]
+            size = block_of(x)
+            for start in range(0, len(x), size):
+                block = x[start : start + size]
                 try:
                     with torch.no_grad():
                         answer = module(block)
@@ -169,7 +171,7 @@ class TorchTarget:
         return np.concatenate([np.zeros_like(array), array], axis=1) if binary else array
 
 
-def query_many(targets: Sequence[TorchTarget], x: Any, *, block: int = BLOCK) -> Iterator[tuple[slice, Logits]]:
+def query_many(targets: Sequence[TorchTarget], x: Any, *, block: int | None = None) -> Iterator[tuple[slice, Logits]]:
     """Ask many models about the same records, block by block, without holding all the answers.
 
     Yields (which records, (M, R, C) float32 logits; (M, R, 1) values for a regression). Models of one recipe share each
@@ -177,18 +179,19 @@ def query_many(targets: Sequence[TorchTarget], x: Any, *, block: int = BLOCK) ->
     """
     if not targets:
         return
+    from vestige.backends.ensemble import answer_many, block_of
+
     lead = targets[0]
     shared = lead.graph is not None and all(t.graph == lead.graph and t.features is lead.features for t in targets)
     if shared and lead.graph is not None:
-        from vestige.backends.ensemble import answer_many
-
         prepared = lead.prepared(x)
+        block = block or block_of(prepared)
         streams: Iterator[Sequence[torch.Tensor]] = answer_many(
             lead.graph, [t.moved_state() for t in targets], prepared, block=block
         )
     else:
         inputs = [t.prepared(x) for t in targets]
-        block = BLOCK
+        block = block_of(inputs[0])
         streams = zip(*(t._answers(i) for t, i in zip(targets, inputs, strict=True)), strict=True)
     start = 0
     for answers in streams:

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from vestige.backends.ensemble.engine import structure, train_many
 from vestige.backends.ensemble.plan import Plan
-from vestige.backends.ensemble.querying import answer_many
+from vestige.backends.ensemble.querying import answer_many, block_of
 
-__all__ = ["Plan", "answer_many", "structure", "train_many"]
+__all__ = ["Plan", "answer_many", "block_of", "structure", "train_many"]

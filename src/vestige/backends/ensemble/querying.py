@@ -6,20 +6,26 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from vestige.backends.ensemble import memory
 from vestige.backends.ensemble.graph import Graph
 from vestige.backends.ensemble.layers import Run
 from vestige.backends.ensemble.stack import Stack
 from vestige.backends.ensemble.store import view_state
 from vestige.backends.ensemble.values import channels_last, each
 
-BLOCK = 1024
+BLOCK, IMAGES = 256, 128
+
+
+def block_of(x: torch.Tensor) -> int:
+    """Return how many records to ask about at a time: as many as leave what lies between two layers in the caches."""
+    return IMAGES if x.dim() == 4 else BLOCK
 
 
 def answer_many(
-    graph: Graph, states: Sequence[dict[str, torch.Tensor]], x: torch.Tensor, *, block: int = BLOCK
+    graph: Graph, states: Sequence[dict[str, torch.Tensor]], x: torch.Tensor, *, block: int
 ) -> Iterator[list[torch.Tensor]]:
     """Yield, for each block of records, one answer (records, …) per model, in evaluation mode."""
-    with torch.no_grad():
+    with torch.no_grad(), memory.kept():
         stack = Stack(graph, view_state(states))
         images = graph.has("convolution") and x.dim() == 4
         for start in range(0, len(x), block):
