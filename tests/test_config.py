@@ -473,7 +473,7 @@ def test_absent_files(tmp_path):
     (tmp_path / "audit.toml").write_text("seed = 1")
     assert "called 'digitz'. Did you mean 'digits'?" in sentence("digitz")
     assert f"Did you mean '{tmp_path / 'audit.toml'}'?" in sentence(tmp_path / "audti.toml")
-    assert "Bundled examples: adult-forest, digits" in sentence("/nonexistent/folder/x.toml")
+    assert "Bundled examples: adult-forest, canary, digits" in sentence("/nonexistent/folder/x.toml")
     assert f"got the folder '{tmp_path}'. In it are: audit.toml." in sentence(tmp_path)
     assert "Could not read the config" in sentence("x" * 5000)
     assert len(sentence("x" * 5000)) < 200

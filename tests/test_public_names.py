@@ -19,11 +19,13 @@ NAMES = [
     "AuditLog",
     "FunctionRecipe",
     "Outputs",
+    "PrivacyClaim",
     "Records",
     "SklearnRecipe",
     "TorchRecipe",
     "VestigeError",
     "audit",
+    "canary",
     "load_dataset",
 ]
 HEAVY = {"torch", "sklearn", "pandas", "matplotlib", "altair", "joblib", "xgboost", "lightgbm", "pyarrow"}

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vestige import canary
     from vestige.api import audit
     from vestige.auditing.run import Audit
     from vestige.backends.function import FunctionRecipe
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from vestige.datasets import load_dataset
     from vestige.errors import VestigeError
     from vestige.log import AuditLog
+    from vestige.privacy_claim import PrivacyClaim
     from vestige.records import Records
     from vestige.target import Access, Outputs
 
@@ -30,6 +32,7 @@ _PUBLIC = {
     "AuditLog": "vestige.log",
     "FunctionRecipe": "vestige.backends.function",
     "Outputs": "vestige.target",
+    "PrivacyClaim": "vestige.privacy_claim",
     "Records": "vestige.records",
     "SklearnRecipe": "vestige.backends.sklearn",
     "TorchRecipe": "vestige.backends.torch",
@@ -45,11 +48,13 @@ __all__ = [
     "AuditLog",
     "FunctionRecipe",
     "Outputs",
+    "PrivacyClaim",
     "Records",
     "SklearnRecipe",
     "TorchRecipe",
     "VestigeError",
     "audit",
+    "canary",
     "load_dataset",
 ]
 
@@ -59,6 +64,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("vestige")
+    if name == "canary":
+        return import_module("vestige.canary")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'vestige' has no attribute '{name}'")
     return getattr(import_module(_PUBLIC[name]), name)

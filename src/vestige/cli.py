@@ -67,6 +67,12 @@ def audit(
         Path | None, typer.Option("--out", help="Folder for the log, report and tables (audits/NAME).")
     ] = None,
     set_: Set = None,
+    access: Annotated[
+        str | None, typer.Option(help="What the adversary sees: label, score or white_box ([audit] access).")
+    ] = None,
+    queries: Annotated[
+        int | None, typer.Option(help="The most queries per record that an attack may make ([audit] budget).")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the log to stdout.")] = False,
     fail_on: Annotated[
         list[str] | None,
@@ -85,7 +91,11 @@ def audit(
         run_audit(
             source,
             out=out,
-            overrides=set_ or [],
+            overrides=[
+                *(set_ or []),
+                *([] if access is None else [f"audit.access={access}"]),
+                *([] if queries is None else [f"audit.budget={queries}"]),
+            ],
             json=json,
             fail_on=fail_on or [],
             baseline=baseline,
@@ -106,6 +116,23 @@ def plan(
     from vestige.commands import show_plan
 
     show_plan(source, overrides=set_ or [], json=json, trust=trust)
+
+
+@app.command()
+def canary(
+    source: Source,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the log and report (audits/NAME).")] = None,
+    set_: Set = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what it would train and could show; train nothing.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the log, or the plan, to stdout as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+) -> None:
+    """Insert canaries by coin flips, train, and bound epsilon from how well the coins can be guessed."""
+    from vestige.canary_commands import run_canaries
+
+    raise typer.Exit(run_canaries(source, out=out, overrides=set_ or [], json=json, only_plan=plan, quiet=quiet))
 
 
 @app.command()

@@ -13,13 +13,15 @@ from vestige.config_files import examples, find_example, load_config
 from vestige.console import watching
 from vestige.endings import INTERRUPTED, complaint, say, unread
 from vestige.errors import StoreError, UsageError, VestigeError
-from vestige.log import AuditLog
+from vestige.log import AuditLog, Finding
+from vestige.log_parts import CLAIM_RULE
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from vestige.auditing.plan import Plan
     from vestige.config import AuditConfig
+    from vestige.gate import Rule
     from vestige.progress import Progress
 
 
@@ -37,20 +39,20 @@ def run_audit(
     """Run an audit, write its folder, print the summary; return the exit code."""
     config = _config(source, overrides, trust)
     before = None if baseline is None else AuditLog.load(baseline)
-    folder = _folder(out or Path("audits") / config.name)
+    folder = folder_of(out or Path("audits") / config.name)
     from vestige.auditing.judging import judgeable, judged, rules_of
     from vestige.auditing.run import Audit
 
     rules = rules_of(config, fail_on)
     with watching(quiet=quiet) as progress:
-        audit = Audit.from_config(config, fetching=_fetching(progress))
+        audit = Audit.from_config(config, fetching=fetching(progress))
         judgeable(rules, [label for label, _ in audit.attacks], config)
         log = audit.run(progress)
-    if log.status == "interrupted" and _holds_results(folder):
+    if log.status == "interrupted" and keeps_results(folder):
         say(f"{INTERRUPTED} The results in '{folder}' are those of an earlier run.")
         return log.exit_code
     log = judged(log, rules, before)
-    _write(log, folder)
+    write_folder(log, folder)
     with unread():
         if json:
             sys.stdout.write(log.to_json() + "\n")
@@ -65,14 +67,16 @@ def run_audit(
     return log.exit_code
 
 
-def _holds_results(folder: Path) -> bool:
+def keeps_results(folder: Path) -> bool:
+    """Return whether the folder holds an audit that was not interrupted."""
     try:
         return AuditLog.load(folder).status != "interrupted"
     except VestigeError:
         return False
 
 
-def _write(log: AuditLog, folder: Path) -> None:
+def write_folder(log: AuditLog, folder: Path) -> None:
+    """Write the log, the report and the table of records into a folder."""
     from vestige.store import write_atomically
 
     log.save(folder / "audit.json")
@@ -90,7 +94,7 @@ def show_plan(source: str, *, overrides: Sequence[str], json: bool, trust: bool 
     from vestige.auditing.run import Audit
 
     with watching() as progress:
-        plan = Audit.from_config(_config(source, overrides, trust), fetching=_fetching(progress)).plan()
+        plan = Audit.from_config(_config(source, overrides, trust), fetching=fetching(progress)).plan()
     if json:
         sys.stdout.write(json_module.dumps(asdict(plan), indent=2) + "\n")
         return
@@ -139,10 +143,11 @@ def write_report(path: Path, format: str, output: Path | None) -> None:
 
 def compare_logs(old: Path, new: Path, output: Path | None) -> None:
     """Write what changed between two audits."""
+    from vestige.record_table import beside
     from vestige.report.compare import render_comparison
     from vestige.store import write_atomically
 
-    text = render_comparison(AuditLog.load(old), AuditLog.load(new))
+    text = render_comparison(*(AuditLog.load(path).with_records(beside(path)) for path in (old, new)))
     if output is None:
         sys.stdout.write(text + "\n")
     else:
@@ -151,22 +156,36 @@ def compare_logs(old: Path, new: Path, output: Path | None) -> None:
 
 def judge_log(path: Path, fail_on: Sequence[str], baseline: Path | None) -> int:
     """Judge a finished audit and print each finding; return the exit code."""
-    from vestige.auditing.judging import judged, rules_of
+    from vestige.auditing.judging import rules_of
     from vestige.config import AuditConfig
 
     log = AuditLog.load(path)
     config = load_config(log.config, environ={})
     rules = rules_of(config if not fail_on else AuditConfig(), fail_on)
-    if not rules and baseline is None:
+    if not rules and baseline is None and not claims_of(log):
         raise UsageError(
             "There is no rule to judge by.", hint='Give one, for example --fail-on "tpr@0.01>0.05", or a [gate] table.'
         )
-    log = judged(log, rules, None if baseline is None else AuditLog.load(baseline))
+    log = judged_besides(log, rules, None if baseline is None else AuditLog.load(baseline))
     for finding in log.findings:
         sys.stdout.write(f"{'pass' if finding.passed else 'FAIL'}  {finding.message}\n")
     if trouble := complaint(log):
         say(trouble)
     return log.exit_code
+
+
+def claims_of(log: AuditLog) -> list[Finding]:
+    """Return what a canary audit itself found of its claim."""
+    return [finding for finding in log.findings if finding.id == CLAIM_RULE]
+
+
+def judged_besides(log: AuditLog, rules: Sequence[Rule], before: AuditLog | None = None) -> AuditLog:
+    """Return the log judged by the rules, with what it says of its claim kept in front."""
+    from vestige.auditing.judging import judged
+
+    found = judged(log, rules, before)
+    both = [*claims_of(log), *found.findings]
+    return found.model_copy(update={"findings": both}).with_records(found.record_table)
 
 
 def show_schema(what: str) -> None:
@@ -203,7 +222,8 @@ def _config(source: str, overrides: Sequence[str], trust: bool) -> AuditConfig:
     return config.model_copy(update={"target": config.target.model_copy(update={"trust": True})})
 
 
-def _folder(path: Path) -> Path:
+def folder_of(path: Path) -> Path:
+    """Return a folder that exists and can be written to, made where it did not; raises StoreError."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / ".write-test"
@@ -216,7 +236,8 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _fetching(progress: Progress) -> Callable[[str, int, int], None]:
+def fetching(progress: Progress) -> Callable[[str, int, int], None]:
+    """Return what a download reports its bytes to, shown as the stage ``data``."""
     state = {"total": -1, "done": 0}
 
     def told(name: str, done: int, total: int) -> None:

@@ -132,6 +132,7 @@ class AuditSection(Section):
     queries: list[str] = Field(
         default=[], description="augmented queries besides the plain one: flip and shift:PIXELS (images), noise:SIGMA"
     )
+    budget: Int | None = Field(default=None, ge=1, description="the most queries per record that an attack may make")
     confidence: Real = Field(default=0.95, gt=0.5, lt=1, description="of every interval")
     records_in_log: Int = Field(
         default=20, ge=0, description="how many of the most exposed records the log and report name"
@@ -157,6 +158,70 @@ class AuditSection(Section):
         if not value or any(not 0 < rate < 1 for rate in value):
             raise ValueError("a list of false-positive rates strictly between 0 and 1")
         return sorted(set(value))
+
+
+class ClaimConfig(Section):
+    """[claim]: the differential privacy that the target is said to have, held against every lower bound on ε."""
+
+    epsilon: Real = Field(ge=0, description="the claimed ε")
+    delta: Real = Field(default=0.0, ge=0, lt=1, description="the claimed δ")
+    adjacency: Literal["add_remove", "replace_one"] = Field(
+        default="add_remove", description="what neighbouring data sets are: one record more or less, or one exchanged"
+    )
+    unit: str = Field(default="record", min_length=1, description="what the claim protects: a record, a person, …")
+    mechanism: Literal["gaussian", "subsampled_gaussian", "laplace", "randomized_response", "other"] = Field(
+        default="other", description="what the noise is; bounds that assume Gaussian noise refuse any other"
+    )
+    mu: Real | None = Field(default=None, ge=0, description="for Gaussian noise, its μ where it is known")
+    attack: str | None = Field(
+        default=None,
+        description="`vestige audit`: the attack whose scores are held against the claim; omitted: the first that runs "
+        "of rmia, lira, their offline forms and loss",
+    )
+    guarantee: Literal["G1", "G2", "G3", "G4"] = Field(
+        default="G1", description="G1 the released weights, G2 the answers, G3 utility only, G4 empirical only"
+    )
+    accountant: str = Field(default="", description="what computed the claim, such as 'dp-accounting 0.6 PLD'")
+    assumptions: list[str] = Field(default=[], description="what must hold for the claim to, in words")
+    excludes: list[str] = Field(
+        default=["hyper-parameter selection"], description="what the claim leaves out, in words"
+    )
+
+
+class CanaryConfig(Section):
+    """[canary]: records inserted by coin flips, for `vestige canary`."""
+
+    kind: Literal["natural", "mislabelled", "out_of_distribution", "duplicated", "blank", "gradient"] = Field(
+        default="natural",
+        description="natural: records as they are | mislabelled | out_of_distribution: noise with a random label | "
+        "duplicated: natural, several copies each | blank: nearly empty records | gradient: directions planted in "
+        "each step's gradient (a training function that takes `steps`)",
+    )
+    count: Int = Field(default=1000, ge=1, le=1_000_000, description="how many canaries in each training")
+    runs: Int = Field(default=1, ge=1, le=100_000, description="how many trainings, each with fresh coins")
+    copies: Int | None = Field(
+        default=None, ge=1, le=10_000, description="how often an included canary is inserted; omitted: 1, duplicated 4"
+    )
+    score: str = Field(
+        default="loss",
+        description="what is measured on a canary: loss, log_odds, hinge, entropy, … or gradient, which sums over "
+        "training steps the product of its gradient with the step taken (torch)",
+    )
+    references: Int = Field(
+        default=0, ge=0, le=10_000, description="models with coins of their own, on which scores are calibrated"
+    )
+    delta: Real | None = Field(default=None, ge=0, lt=1, description="δ of the bounds; omitted: the claim's, or 1e-5")
+    confidence: Real = Field(default=0.95, gt=0.5, lt=1, description="with which all judged bounds hold together")
+    methods: list[str] = Field(
+        default=[],
+        description="one_run, one_run_fdp, one_run_gdp, joint_region, clopper_pearson, gdp; the first is quoted; those "
+        "whose assumptions the design meets are held against the claim; omitted: what fits the design",
+    )
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _methods(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
 class GateRule(Section):
@@ -222,6 +287,8 @@ class AuditConfig(Section):
     defences: list[DefenceConfig] = []
     shadow: ShadowConfig = ShadowConfig()
     audit: AuditSection = AuditSection()
+    claim: ClaimConfig | None = None
+    canary: CanaryConfig = CanaryConfig()
     gate: dict[str, Rule] = Field(
         default={}, description="largest figures that pass: 'tpr@0.001' = 0.01, or { max = 0.01, judge = 'low' }"
     )
@@ -255,6 +322,8 @@ _NOT_RESULTS: dict[str, Any] = {
     "gate": True,
     "shadow": {"executor", "workers", "keep_models"},
     "audit": {"records_in_log"},
+    # Canaries have an audit of their own. A claim counts: with one, the target is drawn by independent coins.
+    "canary": True,
 }
 
 

@@ -76,7 +76,8 @@ def complaint(log: AuditLog) -> str:
         return f"The audit is incomplete{more}: {left[0] if left else 'no attack ran'}".rstrip(".") + "."
     for check in log.checks:
         if check.level == "error":
-            return f"The audit is not to be trusted: {check.message} {check.cure}"
+            trouble = "The claim does not hold" if check.id == "epsilon-claim" else "The audit is not to be trusted"
+            return f"{trouble}: {check.message} {check.cure}"
     failed = [finding for finding in log.findings if not finding.passed]
     more = f" ({len(failed)} of {len(log.findings)} rules)" if len(failed) > 1 else ""
     return f"The gate failed{more}: {failed[0].message}" if failed else ""

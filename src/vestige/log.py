@@ -7,9 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from vestige.errors import DataError, MissingDependency, UsageError
+from vestige.log_parts import CanaryFacts as CanaryFacts
+from vestige.log_parts import CanaryPower as CanaryPower
+from vestige.log_parts import Claim as Claim
+from vestige.log_parts import Epsilon as Epsilon
+from vestige.log_parts import Figure as Figure
+from vestige.log_parts import Part as Part
+from vestige.log_parts import Reach as Reach
 from vestige.record_table import RecordRow, to_csv
 from vestige.registry import Registry, load
 
@@ -57,22 +64,6 @@ class Text(str):
         return str(self)
 
 
-class Part(BaseModel):
-    """A piece of the log: immutable, and strict about its keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Figure(Part):
-    """A number with its 95 % interval; ``value`` is None when withheld, and ``reason`` says why."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    method: str = ""
-    reason: str = ""
-
-
 class TprPoint(Figure):
     """The true-positive rate at a false-positive rate that was asked for."""
 
@@ -118,7 +109,12 @@ class Histogram(Part):
 
 
 class Slice(Part):
-    """One class or group: how exposed its records are under the attack named in ``Risk``."""
+    """One class or group: how exposed its records are under the attack named in ``Risk``.
+
+    ``auc``: with the interval of this slice alone. ``together``: with one that holds for all slices of its kind at
+    once, so that the worst may be picked from them. ``p_rest``: how likely chance alone would set any slice of its kind this
+    far apart from the records outside it (Holm); ``p_chance``: the same for the distance from an AUC of one half.
+    """
 
     kind: Literal["class", "group"]
     name: str
@@ -126,6 +122,9 @@ class Slice(Part):
     nonmembers: int
     auc: Figure = Figure()
     mean_posterior: float | None = None
+    together: Figure = Figure()
+    p_rest: float | None = None
+    p_chance: float | None = None
 
 
 class RecordRisk(Part):
@@ -237,16 +236,6 @@ class ShadowFacts(Part):
     design: str = ""
 
 
-class Epsilon(Part):
-    """A lower bound on ε, with what it assumes."""
-
-    method: str
-    assumption: str
-    delta: float
-    value: float
-    confidence: float
-
-
 class Check(Part):
     """Something that says whether this audit should be believed."""
 
@@ -303,6 +292,8 @@ class AuditLog(Part):
     attacks: list[AttackResult] = []
     risk: Risk | None = None
     epsilon: list[Epsilon] = []
+    claim: Claim | None = None
+    canary: CanaryFacts | None = None
     checks: list[Check] = []
     findings: list[Finding] = []
     cost: Cost = Cost()

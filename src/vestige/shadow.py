@@ -259,15 +259,9 @@ class Done:
 def perform(job: Job) -> Done:
     """Train or restore the job's models, measure what is missing, and write both to the store."""
     store = Store(job.store)
-    targets: list[Target | None] = [_restored(job, store, key) for key in job.models]
-    fresh = [place for place, target in enumerate(targets) if target is None]
-    for place, fitted in zip(fresh, _fit(job, fresh), strict=True):
-        targets[place] = fitted
-        if job.keep and hasattr(fitted, "state"):
-            store.put("models", job.models[place], fitted.state(), {"seed": job.seeds[place]})
+    targets, fresh = _ready(job, store)
     notes: list[str] = []
     for target, missing in zip(targets, job.missing, strict=True):
-        assert target is not None
         notes.extend(getattr(target, "notes", ()))
         keys = [name for names, _ in missing for name in names]
         demand = job.demand
@@ -282,7 +276,23 @@ def perform(job: Job) -> Done:
         )
         for names, key in missing:
             store.put("signals", key, {name: values[name] for name in names}, {"names": list(names)})
-    return Done(len(fresh), tuple(notes))
+    return Done(fresh, tuple(notes))
+
+
+def fit_or_restore(job: Job, store: Store) -> list[Target]:
+    """Return the job's models, from the store or trained now; what is trained is kept when the job says so."""
+    return _ready(job, store)[0]
+
+
+def _ready(job: Job, store: Store) -> tuple[list[Target], int]:
+    """Return the job's models and how many of them had to be trained."""
+    targets: list[Target | None] = [_restored(job, store, key) for key in job.models]
+    fresh = [place for place, target in enumerate(targets) if target is None]
+    for place, fitted in zip(fresh, _fit(job, fresh), strict=True):
+        targets[place] = fitted
+        if job.keep and hasattr(fitted, "state"):
+            store.put("models", job.models[place], fitted.state(), {"seed": job.seeds[place]})
+    return [target for target in targets if target is not None], len(fresh)
 
 
 def _fit(job: Job, places: Sequence[int]) -> list[Target]:

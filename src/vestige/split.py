@@ -33,7 +33,8 @@ class Split:
 
     ``masks``: (1 + M, N) bool, row 0 the target; ``blocks``: (1 + M,) int64, equal for models that are never each
     other's references; ``audited``: the rows that are scored; ``population``: rows that no model trains on; ``seed``
-    and ``design`` say how it was drawn.
+    and ``design`` say how it was drawn. ``coin``: the probability with which each record, or group, came into the
+    target's training set independently of all others; None where the target was not drawn by coins.
     """
 
     masks: BoolArray
@@ -42,6 +43,7 @@ class Split:
     population: IntArray
     seed: int
     design: Design
+    coin: float | None = None
 
     @property
     def shadows(self) -> int:
@@ -71,6 +73,7 @@ def draw(
     members: Any = None,
     masks: Any = None,
     audited: Any = None,
+    coins: bool = False,
 ) -> Split:
     """Draw the training sets of one target and ``shadows`` shadow models over ``n`` records.
 
@@ -79,7 +82,8 @@ def draw(
     independent coin per record and model; ``given``, the (M, n) ``masks`` of the caller. ``groups``: (n,) codes;
     records of one group go the same way in every model. ``population``: the share of the n records that no model trains
     on. ``members``: (n,) bool, what an existing target was trained on, in place of a draw. ``audited``: the rows to
-    score, as indices or as a mask; by default all outside the population.
+    score, as indices or as a mask; by default all outside the population. ``coins``: draw the target by an independent
+    coin per record or group, which lower bounds on ε from one training need, in place of an exact share.
 
     A block depends only on the seed and its own number: asking for more shadow models never changes the earlier ones.
     Raises UsageError for impossible options, DataError for member lists, groups or masks that cannot be audited.
@@ -94,14 +98,20 @@ def draw(
     units = _Units.of(pool, codes)
 
     result = np.zeros((1 + shadows, n), bool)
-    result[0] = known if known is not None else units.spread(_share(units, fraction, rng(seed, "target")), n)
+    flipped = coins and known is None
+    if known is not None:
+        result[0] = known
+    else:
+        choose = _flips if flipped else _share
+        result[0] = units.spread(choose(units, fraction, rng(seed, "target")), n)
     blocks = np.full(1 + shadows, -1, np.int64)
     if given is not None:
         result[1:], blocks[1:] = given, _pairs(given)
     elif shadows:
         fill = _fill_blocks if design == "blocks" else _fill_coins
         fill(result[1:], blocks[1:], units, fraction, seed)
-    return Split(result, blocks, _checked_audited(scored, pool, result[0]), outside, seed, design)
+    rows = _checked_audited(scored, pool, result[0])
+    return Split(result, blocks, rows, outside, seed, design, fraction if flipped else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +165,11 @@ def _share(units: _Units, fraction: float, random: np.random.Generator) -> BoolA
         )
     chosen = np.zeros(len(units), bool)
     chosen[order[:count]] = True
+    return chosen
+
+
+def _flips(units: _Units, fraction: float, random: np.random.Generator) -> BoolArray:
+    chosen: BoolArray = random.random(len(units)) < fraction
     return chosen
 
 

@@ -62,8 +62,22 @@ def test_a_battery_has_labels_of_its_own_for_every_attack():
     assert names == set(PROMISED)
 
 
-def test_label_access_leaves_the_gap_attack():
-    assert resolve("full", access="label") == [("gap", Gap())]
+def test_label_access_has_batteries_of_its_own():
+    assert [label for label, _ in resolve("quick", access="label")] == ["gap", "noise"]
+    full = dict(resolve("full", access="label"))
+    assert full["gap"] == Gap()
+    assert {"boundary", "augmentation", "augmentation[learned]", "transfer", "yoqo", "yoqo[online]"} <= set(full)
+    assert all(attack.access == Access.LABEL for attack in full.values())
+
+
+def test_a_budget_cuts_what_chooses_its_queries():
+    chosen = dict(resolve("full", access="label", budget=200))
+    assert chosen["boundary"].queries == 200
+    assert chosen["noise"].queries == 100
+    assert dict(resolve(["noise"], access="label", budget=50))["noise"].queries == 49
+    assert [label for label, _ in resolve("standard", access="label", budget=10)] == ["gap", "noise", "augmentation"]
+    with pytest.raises(UsageError, match="budget of 1 "):
+        resolve(["noise"], access="label", budget=1)
 
 
 def test_regression_takes_the_attacks_and_signals_that_it_has():

@@ -77,7 +77,7 @@ def test_label_access_shows_what_predict_says(data):
 def test_more_access_than_it_has_is_refused(data):
     x, y = data
     with pytest.raises(AccessError, match="white_box"):
-        wrap(LogisticRegression().fit(x, y)).query(x, Access.WHITE_BOX)
+        wrap(RandomForestClassifier(3).fit(x, y)).query(x, Access.WHITE_BOX)
 
 
 def test_binary_decisions_become_two_logits(data):

@@ -5,7 +5,7 @@ from scipy import stats
 from reference import slow_roc
 from vestige.errors import DataError
 from vestige.metrics import auc, balanced_accuracy, best_threshold, clopper_pearson, operating_point, proportion, roc
-from vestige.metrics.intervals import _delong
+from vestige.metrics.placements import delong
 from vestige.seeds import rng
 
 
@@ -30,7 +30,7 @@ def test_delongs_error_is_the_spread_of_the_full_matrix(rounded):
     draw = rng(0, "delong")
     m, n = draw.normal(1, 1, 60), draw.normal(0, 2, 80)
     m, n = (np.round(m), np.round(n)) if rounded else (m, n)
-    assert _delong(roc(m, n)) == pytest.approx(slow_roc.delong_error(m, n), rel=1e-10)
+    assert delong(roc(m, n)) == pytest.approx(slow_roc.delong_error(m, n), rel=1e-10)
 
 
 def test_an_auc_and_its_mirror_image():

@@ -122,6 +122,9 @@ def risk() -> Risk:
                 nonmembers=int(random.integers(40, 100)),
                 auc=Figure(value=auc, low=max(0.0, auc - half), high=min(1.0, auc + half)),
                 mean_posterior=float(np.clip(auc - 0.1, 0, 1)),
+                together=Figure(value=auc, low=max(0.0, auc - 1.6 * half), high=min(1.0, auc + 1.6 * half)),
+                p_rest=min(1.0, 30 * math.exp(-(((auc - 0.85) / half * 1.4) ** 2))),
+                p_chance=0.001,
             )
         )
     records = [

@@ -39,6 +39,11 @@ ATTACKS = Registry(
         "rmia": "vestige.attacks.rmia:RMIA",
         "rmia_offline": "vestige.attacks.rmia:RMIAOffline",
         "quantile": "vestige.attacks.quantile:Quantile",
+        "transfer": "vestige.attacks.transfer:Transfer",
+        "boundary": "vestige.attacks.boundary:Boundary",
+        "noise": "vestige.attacks.noise:Noise",
+        "augmentation": "vestige.attacks.augmentation:Augmentation",
+        "yoqo": "vestige.attacks.yoqo:YOQO",
     },
 )
 
@@ -86,6 +91,14 @@ BATTERIES: dict[str, tuple[Named, ...]] = {
         "quantile",
     ),
 }
+
+LABEL_ONLY: dict[str, tuple[Named, ...]] = {
+    "quick": ("gap", "noise"),
+    "standard": ("gap", "noise", "augmentation", "boundary"),
+    "full": ("gap", "noise", "augmentation", {"name": "augmentation", "params": {"rule": "learned"}}, "boundary",
+             "transfer", "yoqo", {"name": "yoqo", "params": {"online": True}}),
+}  # fmt: skip
+"""What a battery's name stands for when the adversary sees labels alone, where only `gap` would be left of it."""
 
 REGRESSION_SIGNAL = "negative_log_loss"
 
@@ -147,20 +160,27 @@ def unfit(attack: Attack, *, task: Task = "classification", access: Access = Acc
 
 
 def resolve(
-    spec: str | Sequence[Named], task: Task = "classification", access: str | Access = Access.SCORE
+    spec: str | Sequence[Named],
+    task: Task = "classification",
+    access: str | Access = Access.SCORE,
+    *,
+    budget: int | None = None,
 ) -> list[tuple[str, Attack]]:
     """Return the attacks that ``spec`` names, each with a label of its own, such as ``modified_entropy[class]``.
 
     ``spec``: the name of a battery or of an attack, or a list of names and of {name, params}. A battery leaves out what
     cannot run on such a target (`unfit`); an attack asked for by name is returned even so, for the audit to report why
-    it did not run. Raises UsageError for unknown names and parameters, and for an empty list.
+    it did not run. ``budget``: the most queries per record; attacks that choose their number make the best of it.
+    Raises UsageError for unknown names and parameters, and for an empty list.
     """
     level = Access.parse(access)
+    batteries = LABEL_ONLY if level == Access.LABEL and task == "classification" else BATTERIES
     chosen: list[tuple[str, Attack]] = []
     for entry in [spec] if isinstance(spec, str | Mapping) else spec:
         if isinstance(entry, str) and entry in BATTERIES:
-            battery = [_build(each, task) for each in BATTERIES[entry]]
-            found = [pair for pair in battery if not unfit(pair[1], task=task, access=level)]
+            battery = [_build(each, task) for each in batteries[entry]]
+            able = [pair for pair in battery if not unfit(pair[1], task=task, access=level)]
+            found = [pair for pair in able if _affordable(pair[1], budget)]
         else:
             found = [_build(entry, task)]
         chosen += [pair for pair in found if pair not in chosen]
@@ -169,7 +189,28 @@ def resolve(
             f"No attack is left to run: '{spec}' has none for {task} with {level.label} access.",
             hint="Name attacks or a battery: quick, standard or full.",
         )
-    return list(zip(_labels(chosen), [attack for _, attack in chosen], strict=True))
+    labels = _labels(chosen)
+    return list(zip(labels, [_within(attack, budget) for _, attack in chosen], strict=True))
+
+
+def _affordable(attack: Attack, budget: int | None) -> bool:
+    try:
+        _within(attack, budget)
+    except UsageError:
+        return False
+    return True
+
+
+def _within(attack: Attack, budget: int | None) -> Attack:
+    """Return the attack with no more queries per record than the budget, where it chooses their number."""
+    spare: int = getattr(attack, "extra_queries", 0)
+    wanted: int | None = getattr(attack, "queries", None)
+    if budget is None or wanted is None or wanted + spare <= budget:
+        return attack
+    if budget <= spare:
+        raise UsageError(f"A budget of {budget} queries per record is too small for {type(attack).__name__}.")
+    fewer: Attack = dataclasses.replace(attack, queries=budget - spare)  # type: ignore[type-var]
+    return fewer
 
 
 def _build(entry: Named, task: Task) -> tuple[str, Attack]:

@@ -46,7 +46,13 @@ class Field:
         chosen = self.split.references(model)
         if exclude is not None:
             chosen = chosen[self.split.blocks[chosen] != self.split.blocks[exclude]]
+        for key in needs.signals:
+            chosen = chosen[np.isin(chosen, self.table.measured(key))]
         return chosen if needs.wants is None else chosen[: needs.wants]
+
+    def shows(self, model: int, attack: Attack) -> bool:
+        """Whether everything that the attack reads was measured on this model."""
+        return all(self.table.has(key, model) for key in attack.needs.signals)
 
     def evidence(self, model: int, attack: Attack, exclude: int | None = None) -> Evidence:
         """Return everything the attack may see when ``model`` is the target, and ``exclude``'s block is left out

@@ -7,7 +7,7 @@ import numpy as np
 from vestige.attacks.base import Evidence
 from vestige.attacks.moments import Floats, Moments, collect, scalars
 
-_FALLS = frozenset({"loss", "entropy", "modified_entropy"})
+_FALLS = frozenset({"loss", "entropy", "modified_entropy", "gradient_norm"})
 
 
 def sign(key: str) -> float:

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from vestige import checks
 from vestige.attacks.base import Attack
+from vestige.auditing.claims import claim_checks
 from vestige.auditing.protocol import Scores
 from vestige.duplicates import exact_duplicates
 from vestige.errors import VestigeError
-from vestige.log import AttackResult, Check
+from vestige.log import AttackResult, Check, Epsilon
 from vestige.shadow import accuracies
 from vestige.target import Access, FloatArray, IntArray, Target
 
@@ -27,10 +28,10 @@ ASKED_TWICE = 64
 SMALL_BATCH = 7
 
 
-def checks_of(outcome: Outcome, attacks: list[AttackResult]) -> list[Check]:
+def checks_of(outcome: Outcome, attacks: list[AttackResult], bounds: list[Epsilon]) -> list[Check]:
     """Return what there is to doubt, the gravest first."""
     order = {"error": 0, "warning": 1, "info": 2}
-    found = [check for check in _all(outcome, attacks) if check is not None]
+    found = [check for check in (*_all(outcome, attacks), *claim_checks(outcome, bounds)) if check is not None]
     return [
         Check(id=one.id, level=one.level, message=one.message, cure=one.cure, cause=one.cause)
         for one in sorted(found, key=lambda check: order[check.level])

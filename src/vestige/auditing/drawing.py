@@ -50,6 +50,7 @@ def draw_split(config: AuditConfig, inputs: Inputs, shadows: int) -> Split:
         members=members,
         masks=masks,
         audited=_scored(config, inputs),
+        coins=config.claim is not None,
     )
 
 

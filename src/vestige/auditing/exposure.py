@@ -143,11 +143,19 @@ def figure(estimate: Estimate) -> Figure:
 def _slices(outcome: Outcome, scores: Scores, posterior: Array) -> list[Slice]:
     records, rows = outcome.audit.inputs.records, outcome.split.audited
     made: list[Slice] = []
+    level = outcome.audit.config.audit.confidence
     if records.classes:
-        found = slices(records.y[rows], scores.target, outcome.truth, names=list(records.classes), posterior=posterior)
+        found = slices(
+            records.y[rows],
+            scores.target,
+            outcome.truth,
+            names=list(records.classes),
+            posterior=posterior,
+            confidence=level,
+        )
         made += [_slice("class", one) for one in found]
     if records.groups is not None and len(np.unique(records.groups)) <= MOST_SLICES:
-        found = slices(records.groups[rows], scores.target, outcome.truth, posterior=posterior)
+        found = slices(records.groups[rows], scores.target, outcome.truth, posterior=posterior, confidence=level)
         made += [_slice("group", one) for one in found]
     return made
 
@@ -160,6 +168,9 @@ def _slice(kind: str, one: RiskSlice) -> Slice:
         nonmembers=one.nonmembers,
         auc=figure(one.auc),
         mean_posterior=one.mean_posterior,
+        together=Figure() if one.standing is None else figure(one.standing.together),
+        p_rest=None if one.standing is None else one.standing.p_rest,
+        p_chance=None if one.standing is None else one.standing.p_chance,
     )
 
 

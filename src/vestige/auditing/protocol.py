@@ -25,6 +25,7 @@ class Scores:
     """One attack's scores: (N,) for the target, and for each stand-in (a shadow model in its place) with the truth.
 
     ``models`` are the stand-ins' rows in the split; ``stand_ins``: their scores; ``truths``: who was a member of each.
+    ``queries``: how many a record the attack took, where it counts them itself.
     ``matched``: the target's scores once more, with as many references as the stand-ins have, because the scale of a
     score depends on their number: thresholds and posteriors learnt on stand-ins apply to these.
     """
@@ -37,6 +38,7 @@ class Scores:
     truths: tuple[BoolArray, ...]
     references: int
     seconds: float
+    queries: int | None = None
 
 
 def stand_ins(field: Field, count: int) -> list[int]:
@@ -78,7 +80,7 @@ def run(field: Field, attack: Attack, models: list[int], *, reported: int = 0) -
     """
     start = time.perf_counter()
     own = _score(field, attack, 0)
-    usable = [m for m in models if len(field.references(m, attack)) >= attack.needs.shadows]
+    usable = [m for m in models if field.shows(m, attack) and len(field.references(m, attack)) >= attack.needs.shadows]
     if getattr(attack, "trains", False):
         usable = usable[: max(1, reported)]
     others = [_score(field, attack, model) for model in usable]
@@ -92,7 +94,13 @@ def run(field: Field, attack: Attack, models: list[int], *, reported: int = 0) -
         truths=tuple(field.membership(m) for m in usable),
         references=len(field.references(0, attack)),
         seconds=time.perf_counter() - start,
+        queries=_counted(attack, field.evidence(0, attack)),
     )
+
+
+def _counted(attack: Attack, evidence: Evidence) -> int | None:
+    count: Callable[[Evidence], float] | None = getattr(attack, "queries_taken", None)
+    return None if count is None else int(np.ceil(count(evidence)))
 
 
 def carry_over(home: Field, away: Field, attack: Attack) -> Scores:

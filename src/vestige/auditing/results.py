@@ -14,6 +14,7 @@ import numpy as np
 from vestige.attacks import params_of
 from vestige.attacks.assemble import Field
 from vestige.attacks.base import Attack
+from vestige.auditing.claims import claim_of, epsilons
 from vestige.auditing.doubts import checks_of
 from vestige.auditing.exposure import figure, risk_of
 from vestige.auditing.knowledge import Elsewhere
@@ -84,6 +85,7 @@ def write_log(outcome: Outcome) -> AuditLog:
         if label not in outcome.scores
     ]
     risk, rows = risk_of(outcome)
+    bounds = epsilons(outcome)
     log = AuditLog(
         status=_status(outcome, attacks),
         name=audit.config.name,
@@ -103,7 +105,9 @@ def write_log(outcome: Outcome) -> AuditLog:
         shadow=_shadow(outcome),
         attacks=attacks,
         risk=risk,
-        checks=checks_of(outcome, attacks),
+        epsilon=bounds,
+        claim=claim_of(audit.config.claim),
+        checks=checks_of(outcome, attacks, bounds),
         cost=_cost(outcome, time.perf_counter() - began),
     )
     return log.with_records(rows)
@@ -170,7 +174,7 @@ def _result(outcome: Outcome, label: str, found: Scores | AttackResult) -> Attac
         ],
         operational=next((point for point in points if point.tpr.value is not None), points[-1]),
         operating_points=points,
-        queries_per_record=1 + len(expand(outcome.demand.queries)),
+        queries_per_record=found.queries or 1 + len(expand(outcome.demand.queries)),
         shadow_models=found.references,
         seconds=round(found.seconds, 4),
         targets=[
@@ -288,6 +292,14 @@ def _shadow(outcome: Outcome) -> ShadowFacts:
     )
 
 
+def _queries(outcome: Outcome, found: list[Scores]) -> int:
+    """Return how many records the target was asked about: counted where it was given, else what was asked of it."""
+    if outcome.audit.counting is not None:
+        return outcome.audit.counting.queries
+    plain = len(outcome.demand.rows) * (1 + len(expand(outcome.demand.queries)))
+    return plain + len(outcome.split.audited) * sum(scores.queries or 0 for scores in found)
+
+
 def _cost(outcome: Outcome, judging: float) -> Cost:
     away = None if outcome.elsewhere is None else outcome.elsewhere.pool
     pool, found = outcome.pool, [s for s in outcome.scores.values() if isinstance(s, Scores)]
@@ -300,11 +312,7 @@ def _cost(outcome: Outcome, judging: float) -> Cost:
             total=round(time.perf_counter() - outcome.started, 3),
         ),
         peak_rss_mb=round(peak, 1),
-        target_queries=(
-            outcome.audit.counting.queries
-            if outcome.audit.counting is not None
-            else len(outcome.demand.rows) * (1 + len(expand(outcome.demand.queries)))
-        ),
+        target_queries=_queries(outcome, found),
         store_mb=round(outcome.audit.store.size() / 1e6, 2),
     )
 

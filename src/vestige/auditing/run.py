@@ -11,6 +11,7 @@ import numpy as np
 from vestige.attacks import resolve, unfit
 from vestige.attacks.assemble import Field
 from vestige.attacks.base import Attack
+from vestige.auditing.claims import chosen, declared
 from vestige.auditing.drawing import check_targets, draw_split
 from vestige.auditing.inputs import Fetching, Inputs, from_config, member_column
 from vestige.auditing.knowledge import (
@@ -23,6 +24,7 @@ from vestige.auditing.knowledge import (
     unlike,
 )
 from vestige.auditing.plan import Plan, attack_seconds, make_plan, probe
+from vestige.auditing.probes import places, wanted, with_probes
 from vestige.auditing.protocol import Scores, carry_over, lacking, run, stand_ins
 from vestige.auditing.results import Outcome, unrun, write_log
 from vestige.config import AuditConfig
@@ -78,7 +80,13 @@ class Audit:
             )
         records = self.inputs.records
         object.__setattr__(
-            self, "attacks", tuple(resolve(self.config.audit.attacks, task=records.task, access=self.access))
+            self,
+            "attacks",
+            tuple(
+                resolve(
+                    self.config.audit.attacks, task=records.task, access=self.access, budget=self.config.audit.budget
+                )
+            ),
         )
         if self.shadows and self.inputs.recipe is None:
             raise UsageError(
@@ -93,6 +101,9 @@ class Audit:
             )
         if self.inputs.target is None and self.inputs.recipe is None:
             raise UsageError("An audit needs a trained model, or a recipe to train one.")
+        if self.config.claim is not None:
+            declared(self.config.claim)
+            chosen([label for label, _ in self.attacks], self.config.claim.attack)
 
     @classmethod
     def from_config(cls, config: AuditConfig, *, fetching: Fetching | None = None) -> Audit:
@@ -151,7 +162,9 @@ class Audit:
     def _keys(self) -> tuple[str, ...]:
         task = self.inputs.records.task
         able = [attack for _, attack in self.attacks if not unfit(attack, task=task, access=self.access)]
-        return tuple(dict.fromkeys(key for attack in able for key in attack.needs.signals))
+        keys = dict.fromkeys(key for attack in able for key in attack.needs.signals)
+        dear = set(wanted(able))
+        return tuple(key for key in keys if key not in dear)
 
     def plan(self) -> Plan:
         """Say what a run would train, query, take and keep; trains a few models a little to find out."""
@@ -291,14 +304,20 @@ class Audit:
             access=self.access,
             seed=self.config.seed,
         )
-        outcome.field = field_
         reported = self.config.audit.targets - 1
         models = stand_ins(field_, max(reported, self.config.audit.calibration_targets))
+        outcome.field = field_ = self._probed(field_, models, reported, progress)
         progress.begin("attacks", len(self.attacks))
         for label, attack in self.attacks:
             outcome.scores[label] = self._attempt(label, outcome, attack, models, reported)
             progress.advance("attacks", note=label)
         progress.end("attacks", note=f"{len(self.attacks)} attacks")
+
+    def _probed(self, field_: Field, models: Sequence[int], reported: int, progress: Progress) -> Field:
+        """Ask what is too dear to ask of every model."""
+        able = [a for _, a in self.attacks if not unfit(a, task=field_.records.task, access=self.access)]
+        asked = [0] if self.elsewhere is not None else places(models, reported)
+        return with_probes(self, field_, able, asked, self._shadow_recipe(), progress)
 
     def _attempt(
         self, label: str, outcome: Outcome, attack: Attack, models: Sequence[int], reported: int

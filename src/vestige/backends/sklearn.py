@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -66,8 +66,34 @@ class SklearnTarget:
 
     @property
     def access(self) -> Access:
-        """Scores for whatever has class scores or is a regression, else labels."""
+        """Weights for logistic models, scores for whatever has class scores or is a regression, else labels."""
+        if self.linear is not None:
+            return Access.WHITE_BOX
         return Access.SCORE if not self.classes or self._scores else Access.LABEL
+
+    @property
+    def linear(self) -> Callable[[Any], tuple[NDArray[Any], NDArray[Any], bool]] | None:
+        """For a logistic model, what maps records to what its weights read (R, H), its logits (R, C), and whether two
+        classes share one vector of weights; None for any other model, or one that lacks some of the classes.
+        """
+        piped = hasattr(self.estimator, "named_steps")
+        last = self.estimator[-1] if piped else self.estimator
+        weights = getattr(last, "coef_", None)
+        if not self.classes or weights is None or not hasattr(last, "predict_log_proba"):
+            return None
+        alone = len(weights) == 1
+        whole = self.columns is None or np.array_equal(self.columns, np.arange(self.classes))
+        if not whole or (len(weights) != self.classes and not (alone and self.classes == 2)):
+            return None
+
+        def read(x: Any) -> tuple[NDArray[Any], NDArray[Any], bool]:
+            x = self._shaped(x)
+            hidden = np.asarray(self.estimator[:-1].transform(x) if piped and len(self.estimator) > 1 else x)
+            hidden = hidden.astype(np.float64)
+            scores = hidden @ np.asarray(weights, np.float64).T + last.intercept_
+            return hidden, np.column_stack([np.zeros(len(scores)), scores]) if alone else scores, alone
+
+        return read
 
     @property
     def _scores(self) -> str | None:

@@ -16,7 +16,7 @@ from vestige.backends.torch_options import callable_text, check_options, resolve
 from vestige.backends.torch_target import TorchTarget, query_many
 from vestige.errors import MissingDependency, ModelError, UsageError
 from vestige.records import Records
-from vestige.target import IntArray
+from vestige.target import IntArray, Outputs
 
 if TYPE_CHECKING:
     import torch
@@ -127,6 +127,14 @@ class TorchRecipe:
                 "The stored model does not fit this recipe.", hint="Was the recipe changed since?"
             ) from error
         return target
+
+    def follow(
+        self, records: Records, rows: IntArray, seed: int, asked: IntArray, visit: Callable[[Outputs], None]
+    ) -> None:
+        """Train what ``fit`` would, to the byte, and hand ``visit`` its answers to ``asked`` after every epoch."""
+        from vestige.backends.following import follow
+
+        follow(self, records, rows, seed, asked, visit)
 
     def chunk_size(self, records: Records) -> int:
         """Return how many models one call of ``fit_many`` trains best."""

@@ -2,10 +2,13 @@
 
 from vestige.checks.base import CATALOGUE, Check, Explanation, Level, check
 from vestige.checks.blind import blind_auc, blind_baseline
+from vestige.checks.canaries import canaries_alike, canaries_could_not_fail
 from vestige.checks.data import duplicates, few_nonmembers, member_imbalance, near_duplicates
 from vestige.checks.figures import (
     all_scores_equal,
     auc_below_half,
+    cannot_refute,
+    claim_untested,
     epsilon_claim,
     interval_wider_than_margin,
     operating_point_off,
@@ -31,7 +34,11 @@ __all__ = [
     "auc_below_half",
     "blind_auc",
     "blind_baseline",
+    "canaries_alike",
+    "canaries_could_not_fail",
+    "cannot_refute",
     "check",
+    "claim_untested",
     "duplicates",
     "epsilon_claim",
     "few_nonmembers",

@@ -116,10 +116,29 @@ CATALOGUE: Mapping[str, Explanation] = MappingProxyType(
             "Give the recipe that the target was really trained with (epochs, schedule, size of the training set); "
             "until then do not read the figures in practice as an adversary's.",
         ),
+        "canaries-alike": Explanation(
+            "The model answers every canary alike, or the score reads something that training does not change. The "
+            "bound of zero then comes from the score and says nothing about the training.",
+            "Choose another score or access, and check that the model answers differently for different records.",
+        ),
+        "canaries-could-not-fail": Explanation(
+            "With this few coins even a training that gave every canary away could not have shown an ε above the "
+            "claim. That no bound exceeds the claim is then no evidence for it.",
+            "Take more canaries (`[canary] count`) or more runs, until the ceiling exceeds the claim.",
+        ),
         "epsilon-claim": Explanation(
             "The measured lower bound on epsilon exceeds what the training claims. One of them is wrong: "
             "accounting, sampling, clipping, or the bound's assumption.",
             "Check the accountant's inputs against the training loop, and the assumption of the bound.",
+        ),
+        "claim-untested": Explanation(
+            "Lower bounds on epsilon from one training need members that were drawn by independent coins: not a member "
+            "list of unknown origin, nor an exact half, nor whole groups.",
+            "Leave out [target], so that one is trained here on records drawn by coins, or run `vestige canary`.",
+        ),
+        "cannot-refute": Explanation(
+            "Few records can show only a small epsilon, however much the model leaks.",
+            "Audit more records, or run `vestige canary` with more canaries or several trainings.",
         ),
         "interval-wider-than-margin": Explanation(
             "A figure's interval reaches across the gate's limit, so another draw of the same audit may be judged "

@@ -98,6 +98,23 @@ def epsilon_claim(claimed: float, measured: float, *, delta: float, confidence: 
     )
 
 
+def claim_untested(claimed: float, reason: str) -> Check:
+    """Warn that no valid lower bound on ε could be computed, so that the claim was not tested at all."""
+    return check("claim-untested", "warning", f"The claim of ε = {claimed:g} was not tested: {reason.rstrip('.')}.")
+
+
+def cannot_refute(claimed: float, ceiling: float | None, *, records: int) -> Check | None:
+    """Note when even a total leak would not have shown more than the claim, so that the audit could not have failed."""
+    if ceiling is None or ceiling > claimed:
+        return None
+    return check(
+        "cannot-refute",
+        "info",
+        f"With {records:,} records a total leak would show ε = {ceiling:.3g} at most, which is not above the claim of "
+        f"{claimed:g}: that this audit did not refute the claim says nothing.",
+    )
+
+
 def interval_wider_than_margin(judged: Sequence[tuple[str, Measured, float]]) -> Check | None:
     """Warn about rules whose limit lies inside the figure's interval; each is (rule, figure, limit)."""
     unclear = [

@@ -1,5 +1,6 @@
 """Figures from scores, and the uncertainty of every one of them: plain numpy and scipy that know nothing of models."""
 
+from vestige.metrics.bootstrap import bootstrap, bootstrap_auc
 from vestige.metrics.calibration import Calibration, Posterior, calibrate, reliability
 from vestige.metrics.estimate import Estimate, withheld
 from vestige.metrics.exposure import Moments, exposure, moments
@@ -12,6 +13,8 @@ from vestige.metrics.intervals import (
     operating_point,
     proportion,
 )
+from vestige.metrics.many import Standing, together
+from vestige.metrics.paired import Judged, judged, paired_auc, paired_tpr, paired_tprs
 from vestige.metrics.risk import RiskSlice, exposure_quantiles, posterior_histogram, share_at_risk, slices
 from vestige.metrics.roc import Roc, area, best_threshold, distinct_above, ppv, roc, thin, threshold_at_fpr
 from vestige.metrics.targets import TargetMean, mean_band, mean_over_targets
@@ -21,29 +24,37 @@ __all__ = [
     "Band",
     "Calibration",
     "Estimate",
+    "Judged",
     "Moments",
     "OperatingPoint",
     "Posterior",
     "RiskSlice",
     "Roc",
     "ScoreHistogram",
+    "Standing",
     "TargetMean",
     "area",
     "auc",
     "balanced_accuracy",
     "band",
     "best_threshold",
+    "bootstrap",
+    "bootstrap_auc",
     "calibrate",
     "clopper_pearson",
     "distinct_above",
     "exposure",
     "exposure_quantiles",
     "histogram",
+    "judged",
     "mean_band",
     "mean_over_targets",
     "moments",
     "needed",
     "operating_point",
+    "paired_auc",
+    "paired_tpr",
+    "paired_tprs",
     "posterior_histogram",
     "ppv",
     "proportion",
@@ -54,6 +65,7 @@ __all__ = [
     "thin",
     "threshold_at_fpr",
     "tnr_at_fnr",
+    "together",
     "tpr_at_fpr",
     "tprs_at",
     "withheld",

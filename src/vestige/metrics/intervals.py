@@ -10,6 +10,7 @@ from scipy import special
 
 from vestige.errors import DataError
 from vestige.metrics.estimate import Array, Estimate, enclosing, share, vector, withheld
+from vestige.metrics.placements import delong
 from vestige.metrics.roc import Roc, area
 from vestige.seeds import rng
 
@@ -57,7 +58,7 @@ def auc(curve: Roc, *, confidence: float = 0.95) -> Estimate:
     tail = (1 - share(confidence, "the confidence")) / 2
     if min(n1, n0) == 1:
         return Estimate(value=value, low=0.0, high=1.0, method="none: one record on a side has no spread")
-    error = _delong(curve)
+    error = delong(curve)
     if error == 0.0:
         unseen = 1 - tail ** (1 / min(n1, n0))
         low, high = (
@@ -67,18 +68,6 @@ def auc(curve: Roc, *, confidence: float = 0.95) -> Estimate:
     centre, step = special.logit(value), -float(special.ndtri(tail)) * error / (value * (1 - value))
     low, high = special.expit(centre - step), special.expit(centre + step)
     return enclosing(Estimate(value=value, low=float(low), high=float(high), method="DeLong, logit scale"))
-
-
-def _delong(curve: Roc) -> float:
-    """Return the standard error of the AUC from the spread of every record's own win rate."""
-    n1, n0 = curve.members, curve.nonmembers
-    hits, alarms = np.diff(curve.hits), np.diff(curve.alarms)
-    beaten = 1 - (curve.alarms[:-1] + alarms / 2) / n0  # by a member of this block: share of non-members below it
-    above = (curve.hits[:-1] + hits / 2) / n1  # for a non-member of this block: share of members above it
-    value = area(curve)
-    inside = np.sum(hits * (beaten - value) ** 2) / max(n1 - 1, 1)
-    outside = np.sum(alarms * (above - value) ** 2) / max(n0 - 1, 1)
-    return float(np.sqrt(inside / n1 + outside / n0))
 
 
 def operating_point(

@@ -5,23 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from vestige.metrics.estimate import Array, Estimate, vector, withheld
 from vestige.metrics.intervals import auc, proportion
-from vestige.metrics.roc import roc
+from vestige.metrics.many import Standing, split_curves, together
 
 AT_RISK = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
 class RiskSlice:
-    """One class or group: its size, how well the attack does on it, and how many of its members are at risk."""
+    """One class or group: its size, how well the attack does on it, and how many of its members are at risk.
+
+    ``auc``: with the interval of this slice by itself; ``standing``: what is left of it among all slices, None when the
+    slice is too small.
+    """
 
     name: str
     members: int
     nonmembers: int
     auc: Estimate
+    standing: Standing | None
     mean_posterior: float | None
     at_risk: int | None
 
@@ -61,50 +66,28 @@ def slices(
 ) -> list[RiskSlice]:
     """Return one slice per value of ``groups``: (N,) class or group of each record, ``names`` indexed by it when given.
 
-    A slice with fewer than ``least`` members or non-members keeps its counts, and its AUC is withheld. The intervals
-    are for each slice by itself: of many slices some will stand out by chance.
+    A slice with fewer than ``least`` members or non-members keeps its counts, and its AUC is withheld. ``auc`` has the
+    interval of the slice by itself; of many slices some stand out by chance, which ``standing`` allows for.
     """
     kinds, codes = np.unique(np.asarray(groups), return_inverse=True)
     values, inside = vector(scores, "scores"), np.asarray(member, dtype=bool)
-    order = np.argsort(codes, kind="stable")
-    parts = np.split(order, np.cumsum(np.bincount(codes, minlength=len(kinds)))[:-1])
-    return [
-        _slice(
-            names[int(kind)] if names is not None else str(kind),
-            values,
-            inside,
-            rows,
-            posterior,
-            threshold,
-            least,
-            confidence,
+    curves, rests = split_curves(codes, values, inside, len(kinds), least)
+    standings = together(curves, rests, confidence=confidence)
+    made = []
+    for kind, (value, curve, standing) in enumerate(zip(kinds, curves, standings, strict=True)):
+        mine = codes == kind
+        members, nonmembers = int(np.sum(mine & inside)), int(np.sum(mine & ~inside))
+        few = f"fewer than {least} members or non-members ({members} and {nonmembers})"
+        claimed = None if posterior is None or members == 0 else posterior[mine & inside]
+        made.append(
+            RiskSlice(
+                name=names[int(value)] if names is not None else str(value),
+                members=members,
+                nonmembers=nonmembers,
+                auc=withheld(few) if curve is None else auc(curve, confidence=confidence),
+                standing=standing,
+                mean_posterior=None if claimed is None else float(np.mean(claimed)),
+                at_risk=None if claimed is None else int(np.sum(claimed >= threshold)),
+            )
         )
-        for kind, rows in zip(kinds, parts, strict=True)
-    ]
-
-
-def _slice(
-    name: str,
-    scores: Array,
-    member: NDArray[np.bool_],
-    rows: NDArray[np.int64],
-    posterior: Array | None,
-    threshold: float,
-    least: int,
-    confidence: float,
-) -> RiskSlice:
-    mine = member[rows]
-    members, nonmembers = int(mine.sum()), int((~mine).sum())
-    if min(members, nonmembers) < least:
-        figure = withheld(f"fewer than {least} members or non-members ({members} and {nonmembers})")
-    else:
-        figure = auc(roc(scores[rows][mine], scores[rows][~mine]), confidence=confidence)
-    claimed = None if posterior is None or members == 0 else posterior[rows][mine]
-    return RiskSlice(
-        name=name,
-        members=members,
-        nonmembers=nonmembers,
-        auc=figure,
-        mean_posterior=None if claimed is None else float(np.mean(claimed)),
-        at_risk=None if claimed is None else int(np.sum(claimed >= threshold)),
-    )
+    return made

@@ -38,9 +38,10 @@ def mean_over_targets(
 
     With one target its own interval is kept. With T ≥ 2 the interval is Student's, from the variance between targets
     pooled with the mean variance within them at the weight of one degree of freedom, and never narrower than the
-    latter alone allows: two targets that happen to agree prove little. Nor is it narrower than the records allow:
-    ``record_variance`` is the variance of the mean that all targets share because they were judged on the same records
-    (`record_variances`). Withheld when any target's figure is.
+    latter alone allows: two targets that happen to agree prove little. ``record_variance`` is the variance that
+    sampling the records gives the mean (`record_variances`); what of it all targets share, because they were judged on
+    the same records, is added, with degrees of freedom after Satterthwaite (1946). Withheld when any target's figure
+    is.
     """
     if not estimates:
         raise UsageError("Expected the figures of at least one target, got none.")
@@ -53,12 +54,16 @@ def mean_over_targets(
         return TargetMean(mean=estimates[0], values=values, sd=None)
     tail = (1 - share(confidence, "the confidence")) / 2
     normal = float(-special.ndtri(tail))
+    number = len(known)
     within = float(np.mean([((e.half_width or 0.0) / normal) ** 2 for e in estimates]))
     between = float(np.var(known, ddof=1))
-    pooled = max(within, ((len(known) - 1) * between + within) / len(known))
-    reach = float(-special.stdtrit(len(known), tail)) * np.sqrt(pooled / len(known))
-    shared = record_variance + max(0.0, between - within) / len(known)
-    reach = max(reach, float(-special.stdtrit(PARTS - 1, tail)) * np.sqrt(shared))
+    pooled = max(within, ((number - 1) * between + within) / number)
+    # Of a target's own variance, what it has in common with the others does not show between them.
+    shared = max(0.0, (number * record_variance - within) / (number - 1))
+    total = pooled / number + shared
+    freedom = total**2 / ((pooled / number) ** 2 / number + shared**2 / (PARTS - 1)) if total > 0 else number
+    reach = float(-special.stdtrit(freedom, tail)) * np.sqrt(total)
+    reach = max(reach, float(-special.stdtrit(PARTS - 1, tail)) * np.sqrt(record_variance))
     mean = float(np.mean(known))
     estimate = Estimate(
         value=mean,

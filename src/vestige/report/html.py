@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from vestige.log import AttackResult, AuditLog, Figure, Operational
-from vestige.report import charts, risk_charts, threat, wording
+from vestige.report import charts, claims, risk_charts, threat, wording
 from vestige.report.glossary import DEFINITIONS, TERMS
 from vestige.report.svg import shortened
 from vestige.report.verdict import asked_at, finished, headline_fpr, ranked, rates, resolved_rates, verdict, withheld
@@ -82,6 +82,7 @@ def environment() -> Environment:
         duration=wording.duration,
         ends=ends,
         nbsp=nbsp,
+        p_value=risk_charts.p_value,
         percent=wording.percent,
         rate=wording.rate,
         sentence=wording.sentence,
@@ -117,7 +118,10 @@ def subtitle(log: AuditLog) -> str:
     if people.source:
         parts.insert(0, people.source)
     parts.append(f"{log.target.access.replace('_', '-')} access")
-    parts.append(wording.count(log.shadow.count, "shadow model"))
+    if log.canary is None:
+        parts.append(wording.count(log.shadow.count, "shadow model"))
+    else:
+        parts.append(wording.count(log.canary.runs, "training"))
     parts.append(
         log.created.replace("T", " ").removesuffix("+00:00") + (" UTC" if log.created.endswith("+00:00") else "")
     )
@@ -127,6 +131,11 @@ def subtitle(log: AuditLog) -> str:
 def tiles(log: AuditLog, best: AttackResult) -> list[tuple[str, str, list[str]]]:
     """Return the headline figures as (label, value, lines below it); an empty value was withheld."""
     made: list[tuple[str, str, list[str]]] = []
+    if log.canary is not None and (shown := claims.quoted(log)) is not None:
+        claimed = "nothing is claimed" if log.claim is None else f"claimed: {log.claim.epsilon:g}"
+        value = "" if shown.value is None else f"ε ≥ {claims.number(shown.value)}"
+        total = f"a total leak: {claims.number(shown.ceiling)}"
+        made.append((f"Shown at {wording.rate(shown.confidence)} confidence", value, [claimed, total]))
     asked = [(fpr, at(best, fpr)) for fpr in rates(log)]
     for fpr, figure in [pair for pair in asked if pair[1].value is not None][:3] or asked[:1]:
         label = f"Members recognised at {wording.rate(fpr)} false accusations"
@@ -229,11 +238,29 @@ def drawn(log: AuditLog, curves: Sequence[AttackResult]) -> dict[str, Any]:
     return made
 
 
+def claim_heading(log: AuditLog) -> str:
+    """Return what the section on ε is called."""
+    return "Claim and bounds" if log.claim is not None else "Bounds on ε"
+
+
+def claimed(log: AuditLog) -> dict[str, Any]:
+    """Return what the section on ε shows."""
+    return {
+        "said": claims.said(log),
+        "facts": [] if log.claim is None else claims.facts(log.claim),
+        "rows": claims.rows(log),
+        "power": claims.power(log),
+        "chart": claims.chart(log),
+    }
+
+
 def contents(log: AuditLog) -> list[tuple[str, str]]:
     """Return the sections as (id, words)."""
-    listed = [("results", "Results"), ("risk", "Who is at risk"), ("trust", "Whether to believe it"), ("gate", "Gate")]
+    listed = [("results", "Results"), ("risk", "Who is at risk")]
+    listed.insert(0 if log.canary is not None else 2, ("claim", claim_heading(log)))
+    listed += [("trust", "Whether to believe it"), ("gate", "Gate")]
     listed += [("adversary", "Adversary"), ("cost", "Data and cost"), ("reference", "Definitions and glossary")]
-    absent = {"risk": log.risk is None, "gate": not log.findings}
+    absent = {"risk": log.risk is None, "gate": not log.findings, "claim": not (log.epsilon or log.claim)}
     return [(key, words) for key, words in listed if not absent.get(key, False)]
 
 
@@ -257,6 +284,7 @@ def render(log: AuditLog) -> str:
             contents=contents(log),
             curves=curves,
             charts=drawn(log, curves),
+            claim=claimed(log),
             rates=resolved_rates(log),
             withheld=withheld(log),
             notes=notes(log),
@@ -264,7 +292,11 @@ def render(log: AuditLog) -> str:
             tried=len(finished(log)),
             several=threat.targets(log),
             usable=usable(log),
-            slices=[(k, p, risk_charts.slices(log.risk, k), rows) for k, p, rows in parts if rows and log.risk],
+            slices=[
+                (k, p, risk_charts.slices(log.risk, k), rows, risk_charts.worst(log.risk, k))
+                for k, p, rows in parts
+                if rows and log.risk
+            ],
             checks=[(c, *SIGNS[c.level]) for c in sorted(log.checks, key=lambda c: SEVERITY[c.level])],
             knowledge=threat.knowledge(log),
             untested=threat.untested(log),

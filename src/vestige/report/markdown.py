@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from vestige.log import AttackResult, AuditLog, Figure
+from vestige.report import claims
 from vestige.report.threat import knowledge, untested
 from vestige.report.verdict import asked_at, ranked, resolved_rates, verdict, withheld
 from vestige.report.wording import confidence, count, duration, model_kind, number, rate, sentence, share
@@ -64,6 +65,20 @@ def _doubts(log: AuditLog) -> list[str]:
     return [*lines, ""] if lines else []
 
 
+def _bounds(log: AuditLog) -> list[str]:
+    """Return the bounds on ε beside the claim."""
+    rows = claims.rows(log)
+    if not rows:
+        return []
+    lines = ["| Bound | ε is at least | A total leak shows | Confidence | Against the claim |", "|:--|--:|--:|--:|:--|"]
+    lines += [
+        f"| {plain(row.method)} | {row.value} | {row.ceiling} | {row.confidence} | {plain(row.outcome)} |"
+        for row in rows
+    ]
+    told = "Nothing is claimed." if log.claim is None else plain(claims.said(log))
+    return [*lines, "", told, *(plain(line) for line in claims.power(log)), ""]
+
+
 def render(log: AuditLog) -> str:
     """Return the log as Markdown."""
     said, people, shadow = verdict(log), log.population, log.shadow
@@ -71,6 +86,7 @@ def render(log: AuditLog) -> str:
     lines += [f"- {plain(line)}" for line in said.details]
     lines += [""] if said.details else []
     lines += _table(log)
+    lines += _bounds(log)
     lines += _doubts(log)
     facts = [
         plain(people.source or "data"),

@@ -14,6 +14,7 @@ from vestige.report.wording import count, duration, percent, rate
 
 SLICES = 24
 """Rows of a slice chart at most; the table has all of them."""
+ALPHA = 0.05
 
 
 def posterior(risk: Risk) -> Markup:
@@ -91,12 +92,38 @@ def by_exposure(risk: Risk, kind: str) -> list[Slice]:
 
 
 def slices(risk: Risk, kind: str) -> Markup:
-    """Draw the AUC within each class or group: the most exposed ones, and the least if not all fit."""
+    """Draw the AUC within each class or group: the most exposed ones, and the least if not all fit.
+
+    The intervals hold for all of them at once where the log has such, because the eye goes to the extremes.
+    """
     parts = by_exposure(risk, kind)
     if len(parts) > SLICES:
         parts = [*parts[: SLICES - 6], *parts[-6:]]
-    rows: list[tuple[str, Figure]] = [(part.name, part.auc) for part in parts]
+    rows: list[tuple[str, Figure]] = [
+        (part.name, part.together if part.together.value is not None else part.auc) for part in parts
+    ]
     return forest(f"slices-{kind}", rows, log=False, chance=0.5, title=f"AUC within each {kind}")
+
+
+def worst(risk: Risk, kind: str) -> str:
+    """Say how the most exposed class or group stands once it is allowed for that it was picked for being so."""
+    judged = [part for part in by_exposure(risk, kind) if part.together.value is not None]
+    if len(judged) < 2:
+        return ""
+    first, low, high = judged[0], judged[0].together.low, judged[0].together.high
+    interval = "" if low is None or high is None else f" (interval {low:.3f}–{high:.3f}, wide enough for the choice)"
+    text = f"The most exposed {kind} is {first.name}, with an AUC of {first.together.value:.3f}{interval}. "
+    others = f"among {len(judged):,} of them"
+    if first.p_rest is None:
+        return text.strip()
+    if first.p_rest <= ALPHA:
+        return f"{text}It leaks differently from the rest beyond what chance does {others} ({p_value(first.p_rest)})."
+    return f"{text}Chance alone sets some {kind} as far apart from the rest {others} ({p_value(first.p_rest)})."
+
+
+def p_value(p: float) -> str:
+    """Write an adjusted p-value: ``p = 0.03``, ``p < 0.001``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def overfitting(log: AuditLog) -> Markup | None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vestige.log import AttackResult, AuditLog, Figure
+from vestige.report import claims
 from vestige.report.verdict import asked_at, headline_fpr, practical, ranked, resolved_rates, verdict, withheld
 from vestige.report.wording import count, duration, listed, model_kind, number, percent, rate, sentence, share, size
 
@@ -32,6 +33,7 @@ NARROWEST = 16
 
 PLAIN = str.maketrans(
     {"–": "-", "→": ">", "…": ".", "‘": "'", "’": "'", "✓": "+", "✗": "x", "·": "-", "ε": "epsilon", "±": "+/-"}
+    | {"≥": ">=", "≈": "about ", "δ": "delta", "μ": "mu"}
 )
 
 
@@ -138,6 +140,22 @@ class _Page:
         self.console.print(table, highlight=False)
 
 
+def _bounds(log: AuditLog) -> list[str]:
+    """Return a line for each bound on ε, and what the audit could have shown."""
+    rows = claims.rows(log)
+    if not rows:
+        return []
+    claimed = "" if log.claim is None else f", claimed ε = {log.claim.epsilon:g} at δ = {log.claim.delta:g}"
+    lines = [f"Lower bounds on ε{claimed}"]
+    width = max(len(row.method) for row in rows)
+    for row in rows:
+        reach = "" if row.ceiling == "–" else f" (a total leak: {row.ceiling})"
+        level = "" if row.confidence == "–" else f", {row.confidence} confidence"
+        shown = f"≥ {row.value}" if row.value[0].isdigit() else row.value
+        lines.append(f"{row.method.ljust(width)}  ε {shown}{reach}{level}, {row.outcome}")
+    return [*lines, *(f" {line}" for line in claims.power(log)), ""]
+
+
 def _remarks(log: AuditLog) -> list[tuple[str, str, str]]:
     """Return (sign, words, colour) for attacks that did not run, checks and gate rules."""
     lines = [
@@ -189,6 +207,8 @@ def print_summary(log: AuditLog, console: Console) -> None:
         if lost:
             page.show(f"Too narrow to show: {listed(lost)}.", "dim")
         page.show()
+    for line in _bounds(log):
+        page.show(line, "dim" if line.startswith(" ") else "", hang=4)
     for sign, words, colour in _remarks(log):
         page.show(f"{sign} {words}", colour, hang=2)
     page.show(_cost(log), "dim")

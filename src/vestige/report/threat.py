@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vestige.log import AuditLog
+from vestige.report import canaries
 from vestige.report.wording import count, listed, rate, sentence
 
 SEEN = {
@@ -38,6 +39,8 @@ def targets(log: AuditLog) -> int:
 
 def knowledge(log: AuditLog) -> list[tuple[str, str]]:
     """Return what the adversary could see, knew and had, as (topic, sentence)."""
+    if log.canary is not None:
+        return canaries.knowledge(log.canary)
     shadow = _section(log, "shadow")
     facts = [("Sees", SEEN.get(log.target.access, f"What {log.target.access} access shows."))]
     records = log.population.records or log.population.members + log.population.nonmembers
@@ -71,6 +74,8 @@ def knowledge(log: AuditLog) -> list[tuple[str, str]]:
 
 def untested(log: AuditLog) -> list[str]:
     """Return what this audit cannot speak about, most relevant first."""
+    if log.canary is not None:
+        return canaries.untested(log.canary)
     gaps = [
         sentence(f"the attack {r.title}, which {STATUS[r.status]}: {r.reason or 'no reason was recorded'}")
         for r in log.attacks

@@ -25,6 +25,7 @@ from statistics import NormalDist
 from typing import Literal
 
 from vestige.log import AttackResult, AuditLog, Figure, Operational, TprPoint
+from vestige.report import canaries, claims
 from vestige.report.wording import ACCESS, confidence, count, listed, number, percent, rate, sentence, span
 
 Level = Literal["low", "moderate", "high", "unknown"]
@@ -209,7 +210,7 @@ def _within(figure: Figure) -> str:
 
 def _details(log: AuditLog, attacks: Sequence[AttackResult], fpr: float | None) -> list[str]:
     best, tries = attacks[0], len(attacks)
-    lines: list[str] = []
+    lines: list[str] = [claims.said(log)] if log.claim is not None else []
     point = point_at(best, fpr) if fpr else None
     if tries > 1:
         text = f"Strongest of the {tries} attacks tried: {best.title}. The best of several flatters"
@@ -248,10 +249,30 @@ def _missing(log: AuditLog) -> str:
     return f"{listed(absent)} did not run" if absent else ""
 
 
+def _of_canaries(log: AuditLog) -> Verdict:
+    """Judge a canary audit by its quoted bound: it says how often the surest guesses may be right."""
+    text, details = canaries.meaning(log)
+    errors, best, state = [c for c in log.checks if c.level == "error"], claims.quoted(log), claims.standing(log)
+    if errors:
+        causes = listed([f"‘{check.id}’" for check in errors])
+        text = f"Do not rely on this audit: the check{'s' if len(errors) > 1 else ''} {causes} failed."
+        return Verdict(level="unknown", sentence=text, details=[sentence(c.message) for c in errors])
+    if best is None or best.value is None or log.status != "complete":
+        return Verdict(level="unknown", sentence=text, details=details)
+    if state == "refuted":
+        return Verdict(level="high", sentence=text, details=details)
+    level = band(canaries.odds(best.value))
+    resolved = best.ceiling is not None and canaries.odds(best.ceiling) >= HIGH and state != "toothless"
+    return Verdict(level=level if level != "low" or resolved else "unknown", sentence=text, details=details)
+
+
 def verdict(log: AuditLog) -> Verdict:
     """Return what the audit means; level ``unknown`` when it should not be believed or could not tell."""
+    if log.canary is not None:
+        return _of_canaries(log)
     attacks = ranked(log)
-    errors = [check for check in log.checks if check.level == "error"]
+    # A refuted claim is no reason to doubt the figures: it is told beside them.
+    errors = [check for check in log.checks if check.level == "error" and check.id != "epsilon-claim"]
     missing = _missing(log)
     if not attacks:
         reason = {"interrupted": "it was interrupted", "failed": "it failed"}.get(

@@ -31,6 +31,18 @@ SIGNALS = Registry(
         "taylor_log_probability": "vestige.signals.classification:TaylorLogProbability",
         "residual": "vestige.signals.regression:Residual",
         "negative_log_loss": "vestige.signals.regression:NegativeLogLoss",
+        "gradient_norm": "vestige.signals.internal.gradients:GradientNorm",
+        "last_layer": "vestige.signals.internal.gradients:LastLayer",
+        "white_box_vector": "vestige.signals.internal.gradients:WhiteBoxVector",
+        "components": "vestige.signals.internal.gradients:Components",
+        "displacement": "vestige.signals.internal.displacement:Displacement",
+        "boundary": "vestige.signals.labels.boundary:Boundary",
+        "robustness": "vestige.signals.labels.robustness:Robustness",
+        "decisions": "vestige.signals.labels.decisions:Decisions",
+        "extraction": "vestige.signals.labels.extraction:Extraction",
+        "distilled": "vestige.signals.process.distilled:Distilled",
+        "snapshots": "vestige.signals.process.snapshots:Snapshots",
+        "one_query": "vestige.signals.labels.one_query:OneQuery",
     },
 )
 

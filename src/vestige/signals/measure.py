@@ -12,6 +12,7 @@ from vestige.seeds import rng
 from vestige.signals import create, measure_outputs
 from vestige.signals.answers import resolution_of
 from vestige.signals.base import OutputSignal, Signals
+from vestige.signals.internal.inside import InsideSignal, measure_inside
 from vestige.signals.queries import expand, variants_of
 from vestige.target import Access, IntArray, Target
 
@@ -38,6 +39,10 @@ def measure(
     if from_outputs:
         want = max(signals[key].access for key in from_outputs)
         out = _from_outputs(target, records, rows, from_outputs, Access(want), queries, seed, resolution)
+    within = {key: signal for key, signal in signals.items() if isinstance(signal, InsideSignal)}
+    if within:
+        found = measure_inside(target, records, rows, within)
+        out |= {key: _squeeze(values)[:, None] for key, values in found.items()}
     for key in keys:
         if key not in out:
             values = np.asarray(signals[key].measure(target, records, rows, rng(seed, "signal", key)), np.float32)

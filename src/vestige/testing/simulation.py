@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from vestige.attacks.base import Evidence, Needs
 from vestige.records import Task
 from vestige.seeds import rng
-from vestige.signals import SignalTable, measure_outputs
+from vestige.signals import SignalTable, create, measure_outputs
+from vestige.signals.base import OutputSignal
 from vestige.target import Access, BoolArray, IntArray, Outputs
+from vestige.testing.imagined import imagined
 
 GRID = 4096.0
 
@@ -129,6 +131,9 @@ def _measured(key: str, answers: NDArray[Any], labels: NDArray[Any], task: Task)
         outputs = Outputs("values", answers.reshape(-1))
     else:
         outputs = Outputs("logits", answers.reshape(-1, answers.shape[3]))
-    values = measure_outputs(outputs, y, [key])[key]
+    if isinstance(create(key), OutputSignal):
+        values = measure_outputs(outputs, y, [key])[key]
+    else:
+        values = imagined(key, np.asarray(outputs.values), y).astype(np.float32)
     shape = (models, total, queries)
     return values.reshape(shape if values.shape[1] == 1 else (*shape, values.shape[1]))

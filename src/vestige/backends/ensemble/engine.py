@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ from vestige.seeds import seed_for
 from vestige.target import IntArray
 
 State = dict[str, torch.Tensor]
+OnEpoch = Callable[[int, int, State], None]
 
 
 def structure(plan: Plan) -> Graph | None:
@@ -33,11 +35,13 @@ def train_many(
     *,
     threads: int = 1,
     on_model: Callable[[int], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> list[State]:
     """Train one model per entry of ``rows``; each is the one that its rows and seed alone would give.
 
     ``threads`` cut each operation up; batches of a few dozen records gain little from that, and other processes next to
-    this one gain more.
+    this one gain more. ``on_epoch`` gets, after each epoch, the model's number, the epoch's, and a copy of its state;
+    it changes no bit of what is trained.
     """
     modules = [_initialised(plan, seed) for seed in seeds]
     normalises = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in modules[0].modules()) if modules else False
@@ -46,8 +50,8 @@ def train_many(
     ]
     with _threads(plan.device, threads), memory.kept():
         if graph is None:
-            return _one_by_one(plan, modules, orders, on_model)
-        states = stacked.train(plan, graph, modules, orders)
+            return _one_by_one(plan, modules, orders, on_model, on_epoch)
+        states = stacked.train(plan, graph, modules, orders, on_epoch)
     if on_model is not None:
         for k in range(len(states)):
             on_model(k)
@@ -55,12 +59,16 @@ def train_many(
 
 
 def _one_by_one(
-    plan: Plan, modules: Sequence[nn.Module], orders: Sequence[Order], on_model: Callable[[int], None] | None
+    plan: Plan,
+    modules: Sequence[nn.Module],
+    orders: Sequence[Order],
+    on_model: Callable[[int], None] | None,
+    on_epoch: OnEpoch | None,
 ) -> list[State]:
     states = []
     for k, (module, order) in enumerate(zip(modules, orders, strict=True)):
         with _own_randomness(plan.device, order.seed):
-            states.append(loop.train(plan, module, order))
+            states.append(loop.train(plan, module, order, None if on_epoch is None else partial(on_epoch, k)))
         if on_model is not None:
             on_model(k)
     return states

@@ -187,6 +187,16 @@ class Concatenate(Layer):
         return [[part[k] for part in parts] for k in range(len(self.saved))]
 
 
+HALVING = ([2, 2], [2, 2], [0, 0], [1, 1], False)
+
+
+def _halved(x: torch.Tensor) -> torch.Tensor:
+    """Return the maximum of each 2 x 2 window: the operator that also says where it was takes three times as long."""
+    height, width = (size // 2 * 2 for size in x.shape[-2:])
+    rows = torch.maximum(x[..., 0:height:2, :], x[..., 1:height:2, :])
+    return torch.maximum(rows[..., 0:width:2], rows[..., 1:width:2])
+
+
 class MaxPool(Layer):
     """Max pooling over two dimensions."""
 
@@ -194,6 +204,8 @@ class MaxPool(Layer):
         """Pool, and remember where the maxima were."""
         o = self.options
         args = (o["kernel"], o["stride"], o["padding"], o["dilation"], o["ceil"])
+        if not run.train and args == HALVING:
+            return per_model(_halved, inputs[0])
         pairs = per_model(lambda x: ops.max_pool2d_with_indices(x, *args), inputs[0])
         self.saved = (each(inputs[0]), [index for _, index in pairs], args) if run.train else None
         return [y for y, _ in pairs]

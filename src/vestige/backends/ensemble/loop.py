@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -11,8 +13,13 @@ from vestige.backends.ensemble.values import channels_last
 from vestige.seeds import seed_for
 
 
-def train(plan: Plan, module: nn.Module, order: Order) -> dict[str, torch.Tensor]:
-    """Return the trained state of ``module``.
+def train(
+    plan: Plan,
+    module: nn.Module,
+    order: Order,
+    on_epoch: Callable[[int, dict[str, torch.Tensor]], None] | None = None,
+) -> dict[str, torch.Tensor]:
+    """Return the trained state of ``module``; ``on_epoch`` gets each epoch's number and a copy of the state after it.
 
     Layers that draw random numbers read torch's global generator, so each model starts it from its own seed.
     """
@@ -38,4 +45,10 @@ def train(plan: Plan, module: nn.Module, order: Order) -> dict[str, torch.Tensor
             optimiser.zero_grad(set_to_none=True)
             plan.loss.value(module(x), y).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+        if on_epoch is not None:
+            on_epoch(epoch, _state(module))
+    return _state(module)
+
+
+def _state(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}

@@ -11,11 +11,13 @@ import ctypes
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
 KEPT = {MMAP_THRESHOLD: 1 << 30, TRIM_THRESHOLD: (1 << 31) - 1, TOP_PAD: 64 << 20}
 USUAL = {MMAP_THRESHOLD: 128 << 10, TRIM_THRESHOLD: 128 << 10, TOP_PAD: 0}
+INSIDE: ContextVar[bool] = ContextVar("inside", default=False)
 
 
 @cache
@@ -33,16 +35,18 @@ def _library() -> ctypes.CDLL | None:
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Keep freed memory inside the block, and give it back at its end."""
+    """Keep freed memory inside the block, and give it back at the end of the outermost one."""
     library = _library()
-    if library is None:
+    if library is None or INSIDE.get():
         yield
         return
+    token = INSIDE.set(True)
     for setting, value in KEPT.items():
         library.mallopt(setting, value)
     try:
         yield
     finally:
+        INSIDE.reset(token)
         for setting, value in USUAL.items():
             library.mallopt(setting, value)
         library.malloc_trim(0)

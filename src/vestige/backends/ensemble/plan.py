@@ -37,7 +37,10 @@ class Plan:
 
     def batch(self, index: torch.Tensor) -> torch.Tensor:
         """Return the features of these rows as the module reads them."""
-        x = self.x.index_select(0, index)
+        return self.floats(self.x.index_select(0, index))
+
+    def floats(self, x: torch.Tensor) -> torch.Tensor:
+        """Return some of the features, which may be bytes, as the module reads them."""
         if x.dtype != torch.uint8:
             return x
         x = x.to(torch.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 import torch
@@ -19,9 +19,16 @@ from vestige.backends.ensemble.values import Value, channels_last
 
 
 def train(
-    plan: Plan, graph: Graph, modules: Sequence[nn.Module], orders: Sequence[Order]
+    plan: Plan,
+    graph: Graph,
+    modules: Sequence[nn.Module],
+    orders: Sequence[Order],
+    on_epoch: Callable[[int, int, dict[str, torch.Tensor]], None] | None = None,
 ) -> list[dict[str, torch.Tensor]]:
-    """Return the trained state of each module; the same bytes however the models are grouped."""
+    """Return the trained state of each module; the same bytes however the models are grouped.
+
+    ``on_epoch`` gets, after each epoch, each model's number, the epoch's, and a copy of its state.
+    """
     with torch.no_grad():
         store = gather(modules, plan.device)
         if graph.has("convolution") and plan.device.type == "cpu":
@@ -31,6 +38,11 @@ def train(
         trainer = _Trainer(plan, graph, store, orders) if folded is None else _Trainer.of(plan, folded, orders)
         for epoch in range(plan.epochs):
             trainer.epoch(plan.rate(epoch))
+            if on_epoch is not None:
+                if folded is not None:
+                    folded.unfold()
+                for m in range(len(modules)):
+                    on_epoch(m, epoch, store.state(m))
         if folded is not None:
             folded.unfold()
         return [store.state(m) for m in range(len(modules))]
@@ -95,7 +107,7 @@ class _Trainer:
         run = Run(True, [self.dropout[m] for m in models])
         inputs = self._dense(models, index) if self.pool is None else self.pool.batches(index)
         for rows, batch in zip(index.to(plan.device), inputs, strict=True):
-            y = plan.y.index_select(0, rows.reshape(-1)).view(rows.shape)
+            y = plan.y.index_select(0, rows.reshape(-1)).view(*rows.shape, *plan.y.shape[1:])
             outputs = stack.forward(batch, run)
             stack.backward(plan.loss.gradient(outputs, y))
             self.update.step(models, stack.store.gradients(), rate)

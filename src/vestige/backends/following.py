@@ -1,0 +1,78 @@
+"""Models followed while they train: what they answer after every epoch, and students of other models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vestige.errors import MissingDependency, ModelError
+from vestige.records import Records
+from vestige.target import FloatArray, IntArray, Outputs
+
+if TYPE_CHECKING:
+    from vestige.backends.ensemble import Plan
+    from vestige.backends.torch import TorchRecipe
+    from vestige.backends.torch_setup import Setup
+
+Visit = Callable[[Outputs], None]
+
+
+def follow(recipe: TorchRecipe, records: Records, rows: IntArray, seed: int, asked: IntArray, visit: Visit) -> None:
+    """Train the model that ``recipe.fit`` would, to the byte, and show its answers to ``asked`` after each epoch."""
+    setup = _setup(recipe, records)
+    _train(setup, setup.plan, rows, seed, recipe.threads, asked, visit)
+
+
+def distil(
+    recipe: TorchRecipe, records: Records, x: Any, soft: FloatArray, seed: int, asked: IntArray, visit: Visit
+) -> None:
+    """Train a student on another model's probabilities, and show its answers to ``asked`` after each epoch.
+
+    ``recipe``: how it is trained, but for the loss, the cross-entropy against those probabilities at temperature 1, and
+    the records, which are shown as the other model saw them, never augmented. ``records``: the pool that ``asked``
+    counts in, and that scales are fitted on; ``x``: what the other model was asked about; ``soft``: (D, C), what it
+    said.
+    """
+    setup = _setup(replace(recipe, augment="none", loss="auto"), records)
+    import torch
+
+    from vestige.backends.ensemble.soft_labels import SoftCrossEntropy
+
+    raw = setup.features.bytes_of(x) if setup.plan.x.dtype == torch.uint8 else None
+    taught = replace(
+        setup.plan,
+        x=torch.from_numpy(np.array(setup.features(x) if raw is None else raw)).to(setup.plan.device),
+        y=torch.from_numpy(np.ascontiguousarray(soft, np.float32)).to(setup.plan.device),
+        loss=SoftCrossEntropy(),
+    )
+    _train(setup, taught, np.arange(len(soft), dtype=np.int64), seed, recipe.threads, asked, visit)
+
+
+def _setup(recipe: TorchRecipe, records: Records) -> Setup:
+    try:
+        from vestige.backends.torch_setup import Setup
+    except ImportError as error:
+        raise MissingDependency("torch", extra="torch", purpose="Training torch models") from error
+    return Setup.of(recipe, records)
+
+
+def _train(setup: Setup, plan: Plan, rows: IntArray, seed: int, threads: int, asked: IntArray, visit: Visit) -> None:
+    from vestige.backends.ensemble import train_many
+    from vestige.backends.ensemble.snapshots import Snapshots
+
+    shown = Snapshots(setup.plan, setup.graph, asked)
+
+    def on_epoch(_: int, epoch: int, state: dict[str, Any]) -> None:
+        try:
+            answers = setup.target(state).checked(shown.answers(state), len(asked))
+        except ModelError as error:
+            raise ModelError(
+                f"Training with seed {seed} diverged in epoch {epoch + 1}.",
+                hint="Lower lr, or set normalize = 'standard'.",
+            ) from error
+        visit(Outputs("logits" if setup.classes else "values", answers if setup.classes else answers.reshape(-1)))
+
+    train_many(plan, setup.graph, [rows], [seed], threads=threads, on_epoch=on_epoch)

@@ -1,0 +1,1 @@
+"""What the weights give away: gradients and activations of single records."""

@@ -1,0 +1,1 @@
+"""What hard labels give away when an adversary may choose the questions."""
