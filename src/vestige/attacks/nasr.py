@@ -91,8 +91,8 @@ def two_clusters(values: Double) -> Double:
     One width makes the log-odds fall evenly along the values, so that clusters never change a ranking, only where it is
     cut.
     """
-    width = values.var()
-    if len(values) < 2 or width < 1e-18:
+    width = values.var() if len(values) else 0.0
+    if width < 1e-18:
         return np.zeros(len(values))
     low, high = np.quantile(values, [0.25, 0.75])
     floor = 1e-6 * width

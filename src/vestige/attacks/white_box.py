@@ -38,7 +38,7 @@ class WhiteBox:
     trains: ClassVar[bool] = True
 
     calibrated: bool = True
-    model: Model = "mlp"
+    model: Model = "boosting"
     rows: int = 10_000
 
     def __post_init__(self) -> None:

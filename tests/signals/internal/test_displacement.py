@@ -293,8 +293,8 @@ def test_every_layer_of_a_network_finds_its_members(networks):
     assert found.shape == (300, 6)
     np.testing.assert_array_equal(found, Displacement(layers=2).probe(target, given))
     truth = np.arange(300) < 100
-    for column in found.T:
-        assert auc(column, truth) > 0.62
+    for place, column in enumerate(found.T):
+        assert auc(column, truth) > (0.65 if place % 2 else 0.55)
     assert Displacement(layers=5).probe(target, given).shape == (300, 6)  # the first layer's input is the record
     only = Displacement(layers=1, data="spare").probe(target, setting(records, spare=np.arange(200, 300)))
     assert only.shape == (300, 2)

@@ -102,11 +102,11 @@ class Distilled:
         return dataclasses.replace(setting.recipe, epochs=self.epochs)
 
     def imagine(self, logits: FloatArray, y: IntArray) -> FloatArray:
-        """Return what would be found on a simulated model: a student whose scores grow to the target's in six steps."""
+        """Return what would be found on a simulated model: a student whose scores grow to the target's in few steps."""
         from vestige.signals import measure_outputs
 
         steps = []
-        for grown in np.linspace(1 / 6, 1.0, 6):
+        for grown in np.linspace(1.0, 0.2, 1 + min(self.epochs, 5))[::-1]:
             found = measure_outputs(Outputs("logits", logits * grown), y, KEYS)
             steps.append(np.column_stack([found[key] for key in KEYS]))
         return sequence(steps)

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+from attacks import internal_pools as pools
+from vestige.attacks.relative import relative
+from vestige.attacks.threshold import Loss
+from vestige.attacks.white_box import KEY, MODELS, WhiteBox
+from vestige.errors import UsageError
+from vestige.signals import SignalTable
+from vestige.target import Access
+
+EVERY = [WhiteBox(), WhiteBox(model="logistic"), WhiteBox(model="mlp"), WhiteBox(calibrated=False, model="logistic")]
+
+
+@pytest.mark.parametrize("attack", EVERY, ids=repr)
+def test_memorised_records_are_found(attack):
+    assert pools.memorised_area(attack) > 0.95
+
+
+@pytest.mark.parametrize("attack", EVERY, ids=repr)
+def test_records_nobody_trained_on_score_like_chance(attack):
+    assert pools.is_chance(pools.unseen_areas(attack, 6))
+
+
+def test_it_takes_nothing_from_what_the_loss_tells():
+    assert pools.memorised_area(WhiteBox(model="logistic")) > pools.memorised_area(Loss()) - 0.01
+
+
+def test_reordering_the_targets_hidden_units_changes_no_score():
+    import torch
+
+    from vestige.attacks.assemble import Field
+    from vestige.backends.torch import TorchRecipe
+    from vestige.records import Records
+    from vestige.signals.measure import measure
+    from vestige.split import draw
+
+    g = np.random.default_rng(0)
+    y = np.arange(120) % 3
+    records = Records.build((g.normal(size=(120, 6)) + y[:, None]).astype(np.float32), y)
+    split = draw(120, shadows=4, seed=0)
+    recipe = TorchRecipe(model="mlp", hidden=(8, 5), epochs=10, lr=0.1, batch_size=16)
+    models = recipe.fit_many(records, [split.rows(m) for m in range(5)], list(range(5)))
+    scores = []
+    for turn in range(2):
+        if turn:
+            first, second, last = (m for m in models[0].module if isinstance(m, torch.nn.Linear))
+            one, two = torch.randperm(8), torch.randperm(5)
+            with torch.no_grad():
+                first.weight.copy_(first.weight[one].clone())
+                first.bias.copy_(first.bias[one].clone())
+                second.weight.copy_(second.weight[two][:, one].clone())
+                second.bias.copy_(second.bias[two].clone())
+                last.weight.copy_(last.weight[:, two].clone())
+        values = [measure(m, records, split.audited, [KEY])[KEY] for m in models]
+        field = Field(
+            records=records, split=split, table=SignalTable({KEY: values}, 120, 5), access=Access.WHITE_BOX, seed=0
+        )
+        attack = WhiteBox(model="logistic")
+        scores.append(attack.score(field.evidence(0, attack)))
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-3, atol=1e-4)
+
+
+def test_relative_features_are_compared_with_equally_many_models_each():
+    field = pools.memorised()
+    evidence = field.evidence(0, WhiteBox())
+    found = relative(evidence, KEY, models=4)
+    values = np.stack([evidence.shadows.model(KEY, m)[:, 0] for m in range(len(evidence.masks))]).astype(np.float64)
+    own = evidence.target(KEY)[:, 0].astype(np.float64)
+    width = own.shape[1]
+    assert found.shadows.models == len(found.masks) == 4
+    for row in (0, 5, 299):
+        out = np.flatnonzero(~evidence.masks[:, row])
+        said = found.target(KEY)[row, 0]
+        np.testing.assert_allclose(said[:width], own[row], rtol=1e-6)
+        np.testing.assert_allclose(said[width:], own[row] - values[out, row].mean(0), rtol=1e-4, atol=1e-4)
+        for model in range(4):
+            others = out[out != model] if model in out else out[1:]
+            assert len(others) == len(out) - 1
+            expected = values[model, row] - values[others, row].mean(0)
+            np.testing.assert_allclose(found.shadows.model(KEY, model)[row, 0, width:], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_without_enough_models_to_compare_with_it_learns_from_features_alone():
+    field = pools.memorised()
+    attack = WhiteBox(model="logistic")
+    evidence = field.evidence(0, attack)
+    pair = replace(evidence, shadows=evidence.shadows.select(np.array([0, 1])), masks=evidence.masks[:2])
+    assert relative(pair, KEY, models=MODELS) is None
+    plain = WhiteBox(model="logistic", calibrated=False)
+    np.testing.assert_array_equal(attack.score(pair), plain.score(pair))
+
+
+def test_what_it_declares():
+    assert WhiteBox().access == Access.WHITE_BOX
+    assert WhiteBox().needs.wants is None
+    assert WhiteBox(calibrated=False).needs.wants == MODELS
+    with pytest.raises(UsageError, match="mlp"):
+        WhiteBox(model="forest")
+    with pytest.raises(UsageError, match="row"):
+        WhiteBox(rows=0)
