@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from vestige.errors import UsageError
 
 Adjacency = Literal["add_remove", "replace_one"]
 Mechanism = Literal["gaussian", "subsampled_gaussian", "laplace", "randomized_response", "other"]
 Guarantee = Literal["G1", "G2", "G3", "G4"]
+FORMAL = ("G1", "G2")
+"""The guarantees that promise an (ε, δ)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,13 @@ class PrivacyClaim:
             raise UsageError(f"Expected the claimed epsilon to be at least 0, got {self.epsilon}.")
         if not 0 <= self.delta < 1:
             raise UsageError(f"Expected the claimed delta to be at least 0 and below 1, got {self.delta}.")
+        for topic, value, known in (
+            ("adjacency", self.adjacency, get_args(Adjacency)),
+            ("mechanism", self.mechanism, get_args(Mechanism)),
+            ("guarantee", self.guarantee, get_args(Guarantee)),
+        ):
+            if value not in known:
+                raise UsageError(f"Expected the claim's {topic} to be one of {', '.join(known)}, got {value!r}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -12,7 +12,7 @@ from vestige.signals.process.metrics import METRICS
 def evidence(attack, draw, *, records=600, models=2, seed=0, known=None):
     """Return evidence of one target and ``models`` shadow models, and the target's members.
 
-    ``draw(members, generator)`` returns (R, T, 5) sequences; ``known``: what it does for shadow models, if not the same.
+    ``draw(members, generator)`` returns (R, T, 5) sequences; ``known``: the same for shadow models, where it differs.
     """
     g = np.random.default_rng(seed)
     masks = np.stack([_half(records, g) for _ in range(1 + models)])

@@ -69,19 +69,14 @@ def test_it_reads_the_loss_alone():
 
 @pytest.mark.parametrize("model", MODELS)
 def test_chance_where_the_target_remembers_nothing(model):
-    """Shadow models leak, the target does not; then the other way round, with nobody to learn from."""
-    attack = Trajectory(model=model, epochs=11)
-    nothing = lambda m, g: falling(np.zeros_like(m), g)  # noqa: E731
-    for draw, known in ((nothing, falling), (falling, lambda m, g: falling(g.random(len(m)) < 0.5, g))):
-        areas = []
-        for seed in range(4):
-            given, members = evidence(attack, draw, known=known, records=500, seed=seed)
-            areas.append(auc(attack.score(given), members))
-        if draw is nothing:
-            assert abs(np.mean(areas) - 0.5) < 3.5 * auc_error(members) / 2
-        else:
-            # Memberships of the shadow models are coins here, so what is learnt is as likely wrong as right.
-            assert np.mean(areas) < 0.75
+    """Shadow models leak, so there is much to learn; the target does not."""
+    attack, areas = Trajectory(model=model, epochs=11), []
+    for seed in range(4):
+        given, members = evidence(
+            attack, lambda m, g: falling(np.zeros_like(m), g), known=falling, records=500, seed=seed
+        )
+        areas.append(auc(attack.score(given), members))
+    assert abs(np.mean(areas) - 0.5) < 3.5 * auc_error(members) / 2
 
 
 @pytest.mark.parametrize("model", MODELS)

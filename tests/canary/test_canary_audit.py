@@ -300,12 +300,35 @@ def test_an_audit_that_could_not_have_failed_warns(store):
         ({"canaries": "gradient"}, UsageError, "takes `steps`"),
         ({"methods": ["one_rum"]}, UsageError, "Did you mean 'one_run'"),
         ({"executor": "threads"}, UsageError, "executor"),
+        ({"seed": "zero"}, UsageError, "the seed to be a whole number"),
+        ({"claim": 4.0}, UsageError, "to be a PrivacyClaim, got a float"),
+        ({"claim": ONE, "delta": 0.0}, UsageError, "at least the claimed one, 1e-05, got 0"),
+        ({"claim": PrivacyClaim(epsilon=1.0, guarantee="G4")}, UsageError, "class G4 promises no"),
+        (
+            {"claim": PrivacyClaim(epsilon=1.0, guarantee="G2"), "score": "gradient"},
+            UsageError,
+            "see every step",
+        ),
+        ({"claim": ONE, "methods": ["gdp"]}, UsageError, "gdp is only shown"),
+        ({"methods": ["gdp"]}, UsageError, "declared Gaussian"),
+        ({"methods": ["clopper_pearson"]}, UsageError, "share each model"),
     ],
 )
 def test_impossible_audits_end_in_a_sentence_before_training(options, error, words, store):
     with pytest.raises(error) as caught:
         audit(memoriser, RECORDS, **{"count": 100, **options}, store=store)
     assert words in str(caught.value)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers(store):
+    log = audit(memoriser, RECORDS, count=np.int64(100), seed=np.int64(3), methods=None, store=store)
+    assert AuditLog.model_validate_json(log.to_json()).canary.count == 100
+
+
+@pytest.mark.parametrize("fields", [{"adjacency": "zero_out"}, {"mechanism": "gausian"}, {"guarantee": "G5"}])
+def test_a_claim_of_no_known_kind_is_no_claim(fields):
+    with pytest.raises(UsageError, match="to be one of"):
+        PrivacyClaim(epsilon=1.0, **fields)
 
 
 def test_things_that_do_not_train(store):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 from vestige.attacks.base import Evidence, Needs
-from vestige.attacks.learned import Rows, draw_rows, fit
+from vestige.attacks.learned import Rows, draw_rows, fit, same_classes
 from vestige.attacks.sequences import LARGEST, Network, Rule, teach
 from vestige.attacks.summaries import summarise
 from vestige.errors import UsageError
@@ -43,7 +43,6 @@ class Trajectory:
     )
     tasks: ClassVar[frozenset[Task]] = frozenset({"classification"})
     pools_records: ClassVar[bool] = True
-    any_classes: ClassVar[bool] = True
     trains: ClassVar[bool] = True
     network: ClassVar[Network] = "mlp"
     metrics: ClassVar[tuple[str, ...]] = ("loss",)
@@ -89,6 +88,7 @@ class Trajectory:
 
     def transfer(self, known: Evidence, evidence: Evidence) -> FloatArray:
         """Return (N,) scores of ``evidence``, learning from the shadow models of ``known``, maybe of other records."""
+        same_classes(known, evidence)
         own = self._series(evidence.target(self.key)[:, 0])
         rows = draw_rows(known, self.key, per_side=self.rows, by_class=False)
         if own.shape[1] * own.shape[2] == 1 or len(rows) < 2 * FEWEST:

@@ -27,14 +27,14 @@ def follow(recipe: TorchRecipe, records: Records, rows: IntArray, seed: int, ask
 
 
 def distil(
-    recipe: TorchRecipe, records: Records, x: Any, soft: FloatArray, seed: int, asked: IntArray, visit: Visit
+    recipe: TorchRecipe, records: Records, x: Any, soft: FloatArray, seed: int, asked: IntArray, visit: Visit | None
 ) -> None:
     """Train a student on another model's probabilities, and show its answers to ``asked`` after each epoch.
 
     ``recipe``: how it is trained, but for the loss, the cross-entropy against those probabilities at temperature 1, and
     the records, which are shown as the other model saw them, never augmented. ``records``: the pool that ``asked``
     counts in, and that scales are fitted on; ``x``: what the other model was asked about; ``soft``: (D, C), what it
-    said.
+    said; ``visit``: None to train alone, which only benchmarks want.
     """
     setup = _setup(replace(recipe, augment="none", loss="auto"), records)
     import torch
@@ -59,11 +59,16 @@ def _setup(recipe: TorchRecipe, records: Records) -> Setup:
     return Setup.of(recipe, records)
 
 
-def _train(setup: Setup, plan: Plan, rows: IntArray, seed: int, threads: int, asked: IntArray, visit: Visit) -> None:
+def _train(
+    setup: Setup, plan: Plan, rows: IntArray, seed: int, threads: int, asked: IntArray, visit: Visit | None
+) -> None:
     from vestige.backends.ensemble import train_many
     from vestige.backends.ensemble.snapshots import Snapshots
 
-    shown = Snapshots(setup.plan, setup.graph, asked)
+    if visit is None:
+        train_many(plan, setup.graph, [rows], [seed], threads=threads)
+        return
+    shown, told = Snapshots(setup.plan, setup.graph, asked), visit
 
     def on_epoch(_: int, epoch: int, state: dict[str, Any]) -> None:
         try:
@@ -73,6 +78,6 @@ def _train(setup: Setup, plan: Plan, rows: IntArray, seed: int, threads: int, as
                 f"Training with seed {seed} diverged in epoch {epoch + 1}.",
                 hint="Lower lr, or set normalize = 'standard'.",
             ) from error
-        visit(Outputs("logits" if setup.classes else "values", answers if setup.classes else answers.reshape(-1)))
+        told(Outputs("logits" if setup.classes else "values", answers if setup.classes else answers.reshape(-1)))
 
     train_many(plan, setup.graph, [rows], [seed], threads=threads, on_epoch=on_epoch)

@@ -35,7 +35,7 @@ def audit(
     references: int = 0,
     delta: float | None = None,
     confidence: float = 0.95,
-    methods: Sequence[str] = (),
+    methods: str | Sequence[str] | None = None,
     seed: int = 0,
     store: str | Path | None = None,
     executor: str = "inline",
@@ -81,7 +81,7 @@ def plan(
     references: int = 0,
     delta: float | None = None,
     confidence: float = 0.95,
-    methods: Sequence[str] = (),
+    methods: str | Sequence[str] | None = None,
     seed: int = 0,
     store: str | Path | None = None,
 ) -> CanaryPlan:
@@ -130,7 +130,7 @@ def _design(
     references: int,
     delta: float | None,
     confidence: float,
-    methods: Sequence[str],
+    methods: str | Sequence[str] | None,
     seed: int,
 ) -> Design:
     return Design(
@@ -144,6 +144,6 @@ def _design(
         references=references,
         delta=delta,
         confidence=confidence,
-        methods=(methods,) if isinstance(methods, str) else tuple(methods),
+        methods=(methods,) if isinstance(methods, str) else tuple(methods or ()),
         seed=seed,
     )

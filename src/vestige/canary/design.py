@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from vestige.errors import UsageError
 from vestige.metrics.estimate import share
-from vestige.privacy_claim import PrivacyClaim
+from vestige.privacy_claim import FORMAL, PrivacyClaim
 from vestige.records import Records
 from vestige.registry import did_you_mean
 from vestige.target import Access, FloatArray, Target
@@ -41,7 +43,7 @@ GRADIENT = "gradient"
 
 
 def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +84,45 @@ class Design:
         ):
             if not _whole(value) or value < least:
                 raise UsageError(f"Expected {name} to be a whole number of at least {least}, got {value!r}.")
+        for name in ("count", "runs", "references", "copies", "seed"):
+            value = getattr(self, name)
+            if isinstance(value, np.integer):
+                object.__setattr__(self, name, int(value))
         share(self.confidence, "the confidence")
         if self.delta is not None and not 0 <= self.delta < 1:
             raise UsageError(f"Expected delta to be at least 0 and below 1, got {self.delta}.")
-        if self.claim is not None and not math.isfinite(self.claim.epsilon):
-            raise UsageError(
-                f"Expected a finite claimed epsilon, got {self.claim.epsilon}.", hint="Leave the claim out instead."
-            )
+        if not _whole(self.seed):
+            raise UsageError(f"Expected the seed to be a whole number, got {self.seed!r}.")
+        if self.claim is not None:
+            self._check_claim(self.claim)
         self._check_score()
+
+    def _check_claim(self, claim: PrivacyClaim) -> None:
+        if not isinstance(claim, PrivacyClaim):
+            raise UsageError(
+                f"Expected the claim to be a PrivacyClaim, got a {type(claim).__name__}.",
+                hint="Say PrivacyClaim(epsilon=…, delta=…).",
+            )
+        if not math.isfinite(claim.epsilon):
+            raise UsageError(
+                f"Expected a finite claimed epsilon, got {claim.epsilon}.", hint="Leave the claim out instead."
+            )
+        if self.bound_delta < claim.delta:
+            raise UsageError(
+                f"Expected delta to be at least the claimed one, {claim.delta:g}, got {self.bound_delta:g}: at a "
+                "smaller delta a larger epsilon is no contradiction.",
+                hint="Leave delta out.",
+            )
+        if claim.guarantee not in FORMAL:
+            raise UsageError(
+                f"A claim of class {claim.guarantee} promises no (ε, δ) that a bound could refute.",
+                hint="Leave the claim out.",
+            )
+        if claim.guarantee == "G2" and self.by_steps:
+            raise UsageError(
+                "A claim of class G2 is for the model's answers, and gradient scores see every step of the training.",
+                hint="Score what the model answers, such as score = 'loss', or leave the claim out.",
+            )
 
     def _check_score(self) -> None:
         if self.kind == GRADIENT and self.score not in (GRADIENT, "loss"):

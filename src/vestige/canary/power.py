@@ -48,7 +48,12 @@ def _power(design: Design) -> CanaryPower:
     leaks = sorted({*LEAKS, *([] if not claimed else [claimed, 2 * claimed])})
     reach = [Reach(epsilon=leak, shown=_typical(leak, name, design, confidence)) for leak in leaks]
     could = None if claimed is None else ceiling is not None and ceiling > claimed
-    return CanaryPower(ceiling=ceiling, reach=reach, could_fail=could, message=_message(ceiling, claimed, design))
+    return CanaryPower(
+        ceiling=ceiling,
+        reach=reach,
+        could_fail=could,
+        message=total.reason.rstrip(".") if total.refused else _message(ceiling, claimed, design),
+    )
 
 
 def _message(ceiling: float | None, claimed: float | None, design: Design) -> str:

@@ -192,8 +192,8 @@ def _notes(outcome: Outcome) -> list[str]:
         )
     if design.claim is not None and design.bound_delta != design.claim.delta:
         notes.append(
-            f"The bounds are at δ = {design.bound_delta:g}, the claim is at δ = {design.claim.delta:g}: they are "
-            + ("harder to exceed the claim with." if design.bound_delta > design.claim.delta else "not comparable.")
+            f"The bounds are at δ = {design.bound_delta:g}, the claim is at the smaller δ = {design.claim.delta:g}: a "
+            "bound that exceeds the claim refutes it all the same, and fewer do."
         )
     return notes + (list(outcome.found.notes) if outcome.found is not None else [])
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vestige.canary.bounds import bounds, methods_of
+from vestige.canary.bounds import bounds, judged, methods_of
 from vestige.canary.coins import Flips, calibrated, coins_of, flip
 from vestige.canary.design import Design
 from vestige.canary.forecast import CanaryPlan
@@ -43,13 +43,24 @@ class CanaryAudit:
     canaries: Canaries | None = field(init=False)
 
     def __post_init__(self) -> None:
-        methods_of(self.design)
+        quoted = methods_of(self.design)[0]
+        if self.design.claim is not None and not judged(self.design)[0]:
+            raise UsageError(
+                f"Expected the first of the methods, which is quoted, to count against the claim; {quoted} is only "
+                "shown with this design.",
+                hint="Put one_run first, or leave methods out.",
+            )
         if self.design.by_steps:
             from vestige.canary.watching import check_recipe
 
             check_recipe(self.recipe, self.design)
         object.__setattr__(self, "canaries", None if self.design.planted else make(self.records, self.design))
         object.__setattr__(self, "power", power(self.design))
+        if self.power.ceiling is None and self.design.coins > 1:
+            raise UsageError(
+                f"The first of the methods, {quoted}, has no answer here: {self.power.message}.",
+                hint="Put one_run first, or leave methods out.",
+            )
         if not self.power.ceiling:
             raise UsageError(
                 f"Expected enough coin flips to show any leak, got {self.design.coins:,} "

@@ -22,6 +22,7 @@ from vestige.metrics.epsilon.guesses import (
     perfect,
 )
 from vestige.metrics.epsilon.one_run import epsilon_of_guesses, one_run, planned
+from vestige.metrics.epsilon.one_run_fdp import one_run_fdp
 
 DESIGNS = [GuessScan(), GuessShare(), GuessBonferroni(), GuessSplit()]
 GOLDEN = [
@@ -189,6 +190,22 @@ def test_sharp_term_is_the_linear_programme(guessed, spare, where, epsilon, delt
         assert sharp == pytest.approx(slow.largest_tail(canaries, guessed, correct, epsilon, delta), abs=1e-6)
     if tail < 0.5:
         assert sharp <= tail + fixed_count(epsilon, guessed, correct, canaries, delta) + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("canaries", "guessed", "delta"), [(1000, 200, 0.05), (5000, 500, 0.01), (5000, 1000, 0.02), (2000, 1999, 0.9)]
+)
+def test_delta_alone_explains_guesses_that_are_all_right(canaries, guessed, delta):
+    """A (0, δ)-private mechanism reveals this many random canaries with probability δ · canaries / guessed > α."""
+    revealed = min(delta * canaries / guessed, 1.0)
+    assert fixed_count_sharp(0.0, guessed, guessed, canaries, delta) >= revealed * (1 - 1e-9)
+    included = np.arange(canaries) % 2 == 0
+    found = one_run_fdp(
+        Coins(scores=included.astype(float), included=included),
+        delta=delta,
+        guesses=GuessShare(share=guessed / canaries),
+    )
+    assert found.value == 0.0
 
 
 def test_highest_finds_the_last_root_when_delta_hurts_small_epsilon_more():

@@ -12,13 +12,14 @@ from vestige.backends.ensemble.graph import Graph
 from vestige.backends.ensemble.indicators import KIND, Ones, Pool, first_layer
 from vestige.backends.ensemble.layers import Run
 from vestige.backends.ensemble.plan import Plan
-from vestige.backends.ensemble.querying import block_of
+from vestige.backends.ensemble.querying import IMAGES
 from vestige.backends.ensemble.stack import Stack
 from vestige.backends.ensemble.store import ParameterStore, Slot, view_state
 from vestige.backends.ensemble.values import channels_last, each
 from vestige.target import IntArray
 
 State = dict[str, torch.Tensor]
+BLOCK = 1024
 
 
 class Snapshots:
@@ -57,8 +58,12 @@ class Snapshots:
             for part in self._blocks():
                 yield self._module(part)
 
+    @property
+    def _block(self) -> int:
+        return IMAGES if self.x.dim() == 4 else BLOCK
+
     def _blocks(self) -> Iterator[torch.Tensor]:
-        size = block_of(self.x)
+        size = self._block
         for start in range(0, len(self.x), size):
             part = self.plan.floats(self.x[start : start + size])
             yield channels_last(part) if self.images else part
@@ -72,7 +77,7 @@ class Snapshots:
             return
         bias = f"{graph.nodes[self._reader].module}.bias" in store.slots
         pool = Pool(self.x, self.x.shape[1] + 1, bias=bias)
-        places, size = torch.arange(len(self.x)), block_of(self.x)
+        places, size = torch.arange(len(self.x)), self._block
         whole = len(places) // size * size
         for part in (places[:whole].view(-1, 1, size), places[whole:].view(1, 1, -1)):
             self._ones += list(pool.batches(part)) if part.numel() else []

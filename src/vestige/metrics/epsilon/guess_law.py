@@ -34,10 +34,16 @@ def right(inside: int, outside: int, epsilon: float, rate: float) -> Array:
 
 
 def _binomial(trials: int, log_odds: float) -> Array:
-    count = np.arange(trials + 1)
-    log_pmf = _log_choose(trials) + count * special.log_expit(log_odds) + count[::-1] * special.log_expit(-log_odds)
-    pmf: Array = np.exp(log_pmf)
+    pmf: Array = np.exp(_log_binomial(trials, log_odds))
     return pmf
+
+
+def _log_binomial(trials: int, log_odds: float) -> Array:
+    count = np.arange(trials + 1)
+    log_pmf: Array = (
+        _log_choose(trials) + count * special.log_expit(log_odds) + count[::-1] * special.log_expit(-log_odds)
+    )
+    return log_pmf
 
 
 @lru_cache(maxsize=256)
@@ -103,14 +109,12 @@ def fixed_count_sharp(epsilon: float, guessed: int, correct: int, canaries: int,
     """
     if correct == 0 or delta == 0:
         return 0.0
-    pmf = right(guessed, 0, epsilon, 0.5)
+    logs = _log_binomial(guessed, odds(epsilon, 0.5)[0])
     starts = np.arange(1, correct + 1)
-    starts = starts[pmf[starts] > NEGLIGIBLE**2]
-    if not len(starts):
-        return 0.0
-    below = np.cumsum(pmf)[starts - 1]
-    gain = float(pmf[correct:].sum()) * below / (starts * pmf[starts])
-    return min(canaries * delta * float(np.max(gain)), 1.0)
+    # In logarithms: where b_a underflows the gain need not, for the tail is then as small.
+    below = np.logaddexp.accumulate(logs[:correct])
+    gain = special.logsumexp(logs[correct:]) + below - np.log(starts) - logs[starts]
+    return min(canaries * delta * float(np.exp(min(float(np.max(gain)), 700.0))), 1.0)
 
 
 def highest(tail: Callable[[float], float], slack: Callable[[float], float], alpha: float, start: float = 1.0) -> float:

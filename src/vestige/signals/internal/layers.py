@@ -52,11 +52,7 @@ def _of_linear(module: nn.Linear, given: Tensor, slope: Tensor) -> Tensor:
         if _trained(module.weight):
             factor = factor + given.square().sum(1)
         return slope.square().sum(1) * (factor + float(_trained(module.bias)))
-    return _affine(module, given.flatten(1, -2), slope.flatten(1, -2))
-
-
-def _affine(module: Any, a: Tensor, d: Tensor) -> Tensor:
-    """Return the squared length for a linear map used at T places: inputs (R, T, in), gradients (R, T, out)."""
+    a, d = given.flatten(1, -2), slope.flatten(1, -2)
     total = d.new_zeros(len(d))
     if _trained(module.weight):
         total = total + _products(a, d)
@@ -66,15 +62,18 @@ def _affine(module: Any, a: Tensor, d: Tensor) -> Tensor:
 
 
 def _products(a: Tensor, d: Tensor) -> Tensor:
-    """Return |Σ_t a_t d_tᵀ|² per record, by whichever of its two forms is smaller."""
-    places = a.shape[1]
-    if places * places < a.shape[2] * d.shape[2]:
+    """Return |Σ_t a_t d_tᵀ|² per record over T places, (R, T, in) and (R, T, out), by the smaller of its two forms."""
+    if _few(a.shape[1], a.shape[2], d.shape[2]):
         return ((a @ a.transpose(1, 2)) * (d @ d.transpose(1, 2))).sum((1, 2))
     return (a.transpose(1, 2) @ d).square().sum((1, 2))
 
 
+def _few(places: int, inputs: int, outputs: int) -> bool:
+    """Say whether products of places with places take less arithmetic than those of inputs with outputs."""
+    return places * (inputs + outputs) < inputs * outputs
+
+
 def _of_convolution(module: Any, given: Tensor, slope: Tensor) -> Tensor:
-    """A convolution is a linear layer over patches, one for each group of channels."""
     flat = given.dim() == 3
     if flat:  # one dimension is two, of which one is one long
         given, slope = given[:, :, None], slope[:, :, None]
@@ -83,18 +82,54 @@ def _of_convolution(module: Any, given: Tensor, slope: Tensor) -> Tensor:
     if padding == "same":
         sizes = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         given = F.pad(given, (sizes[1] // 2, sizes[1] - sizes[1] // 2, sizes[0] // 2, sizes[0] - sizes[0] // 2))
-    padding = 0 if isinstance(padding, str) else (0, *padding) if flat else padding
+    padding = (0, 0) if isinstance(padding, str) else (0, *padding) if flat else padding
+    places, size = slope[0, 0].numel(), module.weight[0].numel()
+    if module.groups == 1 and tuple(stride) == (1, 1) and not _few(places, size, slope.shape[1]):
+        total = _shifted(
+            module, F.pad(given, (padding[1], padding[1], padding[0], padding[0])), slope, kernel, dilation
+        )
+    else:
+        total = _patched(module, given, slope, (kernel, dilation, padding, stride))
+    if _trained(module.bias):
+        total = total + slope.sum((2, 3)).square().sum(1)
+    return total
+
+
+def _shifted(module: Any, given: Tensor, slope: Tensor, kernel: Any, dilation: Any) -> Tensor:
+    """Return the squared length for a weight that moves pixel by pixel, one place of the kernel after the other.
+
+    Rows of the slope are filled up with zeros to the input's width. Then each place of the kernel pairs the slope with
+    the same input, moved by one number of pixels, and no patch is ever copied.
+    """
+    total = slope.new_zeros(len(slope))
+    if not _trained(module.weight):
+        return total
+    height, width = slope.shape[2], given.shape[3]
+    length = (height - 1) * width + slope.shape[3]
+    d = F.pad(slope, (0, width - slope.shape[3])).flatten(2)[:, :, :length].transpose(1, 2)
+    a = given.flatten(2)
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
+            start = i * dilation[0] * width + j * dilation[1]
+            total += (a[:, :, start : start + length] @ d).square().sum((1, 2))
+    return total
+
+
+def _patched(module: Any, given: Tensor, slope: Tensor, options: Any) -> Tensor:
+    """Return the squared length for any convolution's weight: a linear layer over patches, for each group."""
+    total = slope.new_zeros(len(slope))
+    if not _trained(module.weight):
+        return total
     groups = module.groups
-    total = slope.new_zeros(len(given))
     # Patches hold a pixel once for each place of the kernel: a few records at a time.
     step = max(1, FLOATS // max(1, slope[0, 0].numel() * module.weight[0].numel() * groups))
     for start in range(0, len(given), step):
         part = slice(start, start + step)
-        patches = F.unfold(given[part], kernel, dilation, padding, stride)
+        patches = F.unfold(given[part], *options)
         count, _, places = patches.shape
         a = patches.reshape(count * groups, -1, places).transpose(1, 2)
         d = slope[part].reshape(count * groups, -1, places).transpose(1, 2)
-        total[part] = _affine(module, a, d).reshape(count, groups).sum(1)
+        total[part] = _products(a, d).reshape(count, groups).sum(1)
     return total
 
 

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,8 @@ from vestige.signals.internal.inside import slopes as slopes_of
 from vestige.signals.internal.layers import FLOATS, Square, rule_of
 from vestige.target import IntArray
 
-ACTIVATIONS = 32_000_000
+ACTIVATIONS = 6_000_000
+FEWEST = 8
 CLOSE = 1e-3
 
 Tensor = torch.Tensor
@@ -95,8 +97,8 @@ class Reader:
                     hint="The module must be differentiable and must answer a batch of one record.",
                 ) from error
         # Both passes of each record were counted: without gradients, and with.
-        self.size = int(np.clip(ACTIVATIONS // max(1, sum(outputs) // 4), 1, 512))
-        for way in (self.watched, self.mapped):
+        self.size = int(np.clip(ACTIVATIONS // max(1, sum(outputs) // 4), FEWEST, 512))
+        for way in (partial(self.watched, channels_last=True), self.watched, self.mapped):
             try:
                 fast = way(x, y)
             except Exception:  # the next way serves every module that this one does not
@@ -105,8 +107,13 @@ class Reader:
                 return way
         return self.one_by_one
 
-    def watched(self, x: Tensor, y: IntArray) -> Pass:
-        """Take one pass, and each layer's lengths by its rule; raises ModelError where there is no rule."""
+    def watched(self, x: Tensor, y: IntArray, *, channels_last: bool = False) -> Pass:
+        """Take one pass, and each layer's lengths by its rule; raises ModelError where there is no rule.
+
+        ``channels_last``: hand images over in the order in memory that processors pool and convolve fastest.
+        """
+        if channels_last:
+            x = _channels_last(x)
         with torch.enable_grad(), self._watch(graph=True) as calls:
             logits = two_columns(self.module(x))
             slope = _slopes(logits, y)
@@ -233,10 +240,22 @@ class Reader:
             if given is None or len(given) != len(x):
                 found.append(torch.zeros(len(x), 3, device=x.device))
                 continue
-            flat = given.flatten(1).float()
-            mean, largest = flat.square().mean(1).sqrt() + FLOOR, flat.abs().amax(1) + FLOOR
-            found.append(torch.stack([mean.log(), (flat != 0).float().mean(1), (largest / mean).log()], dim=1))
+            values, inner = given.float(), tuple(range(1, given.dim()))
+            size = values[0].numel()
+            mean = torch.linalg.vector_norm(values, dim=inner) / size**0.5 + FLOOR
+            largest = values.abs().amax(inner) + FLOOR
+            filled = values.count_nonzero(inner) / size
+            found.append(torch.stack([mean.log(), filled, (largest / mean).log()], dim=1))
         return torch.stack(found, dim=1)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Return images with their channels innermost; of one channel too, where only the strides say so."""
+    if x.dim() != 4 or not x.is_floating_point() or x.device.type != "cpu":
+        raise ModelError("Not a batch of images in main memory.")
+    _, depth, height, width = x.shape
+    strides = (depth * height * width, 1, depth * width, depth)
+    return torch.empty_strided(x.shape, strides, dtype=x.dtype).copy_(x)
 
 
 def two_columns(answer: Any) -> Tensor:

@@ -124,5 +124,8 @@ def _soft_labels(target: Target, x: Any) -> FloatArray:
         if values.shape[1] == 1:
             other = np.zeros_like(values) if outputs.kind == "logits" else 1 - values
             values = np.column_stack([other, values])
-        parts.append(softmax(values, axis=1) if outputs.kind == "logits" else values)
+        # What is rounded or cut off when shown leaves sums that are not one.
+        parts.append(
+            softmax(values, axis=1) if outputs.kind == "logits" else values / values.sum(axis=1, keepdims=True)
+        )
     return np.concatenate(parts)
