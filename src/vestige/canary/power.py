@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import optimize
 
-from vestige.canary.bounds import bound, group_delta, levels, methods_of
+from vestige.canary.bounds import bound, group_delta, judged, levels, methods_of
 from vestige.canary.design import Design
 from vestige.log import CanaryPower, Reach
 from vestige.metrics.epsilon.base import Coins
@@ -47,16 +47,24 @@ def _power(design: Design) -> CanaryPower:
     claimed = None if design.claim is None else design.claim.epsilon
     leaks = sorted({*LEAKS, *([] if not claimed else [claimed, 2 * claimed])})
     reach = [Reach(epsilon=leak, shown=_typical(leak, name, design, confidence)) for leak in leaks]
-    could = None if claimed is None else ceiling is not None and ceiling > claimed
+    most = ceiling or 0.0 if claimed is None else _most(design)
+    could = None if claimed is None else most > claimed
     return CanaryPower(
         ceiling=ceiling,
         reach=reach,
         could_fail=could,
-        message=total.reason.rstrip(".") if total.refused else _message(ceiling, claimed, design),
+        message=total.reason.rstrip(".") if total.refused else _message(ceiling, most, claimed, design),
     )
 
 
-def _message(ceiling: float | None, claimed: float | None, design: Design) -> str:
+def _most(design: Design) -> float:
+    """Return the largest ε that any of the methods that count could ever show."""
+    counted = zip(methods_of(design), levels(design), judged(design), strict=True)
+    found = [bound(name, _perfect(design), design, level) for name, level, counts in counted if counts]
+    return max((one.ceiling or one.value or 0.0 for one in found), default=0.0)
+
+
+def _message(ceiling: float | None, most: float, claimed: float | None, design: Design) -> str:
     what = f"{design.coins:,} coin flips"
     if not ceiling:
         return f"{what} can show nothing, whatever the training leaks: it takes more canaries or runs"
@@ -64,8 +72,13 @@ def _message(ceiling: float | None, claimed: float | None, design: Design) -> st
         return f"a total leak would show as ε ≥ {ceiling:.2f} with {what}"
     if ceiling > claimed:
         return f"a total leak would show as ε ≥ {ceiling:.2f} with {what}, which would refute the claim of {claimed:g}"
+    if most > claimed:
+        return (
+            f"a total leak would show as ε ≥ {ceiling:.2f} by the bound that is quoted with {what}, and as ε ≥ "
+            f"{most:.2f} by another that counts, which would refute the claim of {claimed:g}"
+        )
     return (
-        f"this audit cannot fail: even a total leak would show as ε ≥ {ceiling:.2f} only with {what}, and "
+        f"this audit cannot fail: even a total leak would show as ε ≥ {most:.2f} only with {what}, and "
         f"{claimed:g} is claimed"
     )
 

@@ -186,10 +186,7 @@ def _notes(outcome: Outcome) -> list[str]:
     else:
         notes.append("Neighbouring data sets differ in one record more or less.")
     if design.claim is not None and design.claim.unit != "record":
-        notes.append(
-            f"The claim protects one {design.claim.unit}; a canary is one record, which is at most that, so a bound "
-            "that exceeds the claim refutes it all the same."
-        )
+        notes.append(f"The claim protects one {design.claim.unit}, and here one record is one {design.claim.unit}.")
     if design.claim is not None and design.bound_delta != design.claim.delta:
         notes.append(
             f"The bounds are at δ = {design.bound_delta:g}, the claim is at the smaller δ = {design.claim.delta:g}: a "

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vestige.canary.bounds import bounds, judged, methods_of
 from vestige.canary.coins import Flips, calibrated, coins_of, flip
 from vestige.canary.design import Design
@@ -18,7 +21,7 @@ from vestige.canary.training import Labour, Scored, count_missing, scored
 from vestige.errors import DataError, UsageError
 from vestige.log import AuditLog, CanaryPower
 from vestige.metrics.epsilon.base import Coins
-from vestige.metrics.estimate import Array
+from vestige.metrics.estimate import Array, share
 from vestige.progress import Progress, Silence
 from vestige.records import Records
 from vestige.target import Recipe
@@ -43,6 +46,15 @@ class CanaryAudit:
     canaries: Canaries | None = field(init=False)
 
     def __post_init__(self) -> None:
+        for rate in self.fpr:
+            share(rate, "a false-positive rate")
+        claim, groups = self.design.claim, self.records.groups
+        if claim is not None and claim.unit != "record" and _shared(groups):
+            raise UsageError(
+                f"The claim protects one {claim.unit}, and a canary is one record of a group of several: "
+                "leaving it out is not leaving the group out.",
+                hint="State the claim for one record, or give one record per group.",
+            )
         quoted = methods_of(self.design)[0]
         if self.design.claim is not None and not judged(self.design)[0]:
             raise UsageError(
@@ -131,3 +143,7 @@ class CanaryAudit:
         if self.canaries is None:
             return len(self.records)
         return int(self.canaries.mask(flips.targets[0]).sum())
+
+
+def _shared(groups: NDArray[Any] | None) -> bool:
+    return groups is not None and len(np.unique(groups)) < len(groups)

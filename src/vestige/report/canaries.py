@@ -40,7 +40,9 @@ def meaning(log: AuditLog) -> tuple[str, list[str]]:
     shown = (
         f"canaries show that this training leaks at least ε = {number(best.value)} ({level} confidence, {best.method})"
     )
-    if best.value == 0:
+    if best.kind == "estimate":
+        shown = f"an estimate, not a bound, puts ε at about {number(best.value)} ({best.method})"
+    elif best.value == 0:
         shown = f"canaries showed no leak: ε ≥ 0 ({level} confidence, {best.method})"
     state = standing(log)
     text = said(log) if state in ("refuted", "toothless") else f"{shown[:1].upper()}{shown[1:]}."

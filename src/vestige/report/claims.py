@@ -28,6 +28,7 @@ METHODS = {
     "one_run": "one training, guesses counted",
     "one_run_fdp": "one training, whole trade-off curve",
     "one_run_gdp": "one training, Gaussian trade-off curve",
+    "joint_region": "independent trainings, one exact region",
     "clopper_pearson": "independent trainings, exact rates",
     "gdp": "Gaussian fit",
     "gdp_fit": "Gaussian fit",
@@ -84,6 +85,8 @@ def said(log: AuditLog) -> str:
     if claim is None:
         if best is None or best.value is None:
             return ""
+        if best.kind == "estimate":
+            return f"An estimate, not a bound, puts ε at about {number(best.value)} at δ = {best.delta:g}."
         return f"Training shows ε ≥ {number(best.value)} at δ = {best.delta:g} ({rate(best.confidence)} confidence)."
     told = f"ε = {claim.epsilon:g} at δ = {claim.delta:g}"
     state = standing(log)
@@ -94,7 +97,8 @@ def said(log: AuditLog) -> str:
             f"{rate(over.confidence)} confidence."
         )
     if state == "untested":
-        return f"The claim of {told} was not tested: no bound could be computed."
+        why = "no bound that counts could be computed" if log.epsilon else "no bound could be computed"
+        return f"The claim of {told} was not tested: {why}."
     shown = "" if best is None else f" {best.method} shows ε ≥ {number(best.value)},"
     if state == "toothless":
         reach = max(one.ceiling or 0.0 for one in log.epsilon if one.judged)
@@ -216,9 +220,17 @@ def chart(log: AuditLog) -> Markup | None:
     for k, one in enumerate(shown):
         y = 30 + 30 * k
         value = one.value or 0.0
-        style = "bar risky" if claimed is not None and one.refutes(claimed) else "bar"
+        bound = one.kind == "bound"
+        style = "bar risky" if claimed is not None and bound and one.judged and one.refutes(claimed) else "bar"
         plot.text(118, y + 9, one.method, "row", "end")
-        plot.box(x.start, y - 4, max(1.0, x(value) - x.start), 17, style, f"{one.method}: ε ≥ {number(value)}")
+        plot.box(
+            x.start,
+            y - 4,
+            max(1.0, x(value) - x.start),
+            17,
+            style,
+            f"{one.method}: ε {'≥' if bound else '≈'} {number(value)}",
+        )
         if one.ceiling is not None:
             hint = f"a total leak would have shown {number(one.ceiling)}"
             plot.diamond(x(one.ceiling), y + 4.5, "hollow s0", 5, hint)

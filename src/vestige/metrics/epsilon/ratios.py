@@ -38,9 +38,10 @@ def ratio(
 
     ``members``: (n₁,), ``nonmembers``: (n₀,) scores, larger = more likely a member. ``form``: "koopman" inverts the
     score test (Koopman 1984), "log" and "log-adjusted" are normal on the log scale (Katz et al. 1978; Walter 1975).
-    Enumerating every outcome, Koopman's lower end errs up to 1.3 times as often as it says with 100 scores a side, the
-    other two up to 1.2 times, and many times as often once non-members outnumber members: hence estimates. A bound
-    with the same aim is `joint_region`. Raises MissingDependency without statsmodels, else as `clopper_pearson`.
+    Enumerating every outcome at one fixed threshold, Koopman's lower end errs up to 1.3 times as often as it says with
+    100 scores a side, the other two up to 1.2 times, and many times as often once non-members outnumber members; where
+    nearly all scores lie above a threshold Koopman's exceeds 0 by some thousandths even on noise: hence estimates. A
+    bound with the same aim is `joint_region`. Raises MissingDependency without statsmodels, else as `clopper_pearson`.
     """
     if form not in METHODS:
         raise UsageError(f"Expected form to be one of {', '.join(METHODS)}, got {form!r}.")
