@@ -113,7 +113,8 @@ class Slice(Part):
 
     ``auc``: with the interval of this slice alone. ``together``: with one that holds for all slices of its kind at
     once, so that the worst may be picked from them. ``p_rest``: how likely chance alone would set any slice of
-    its kind this far apart from the records outside it (Holm); ``p_chance``: the same for the distance from an AUC of one half.
+    its kind this far apart from the records outside it (Holm); ``p_chance``: the same for the
+    distance from an AUC of one half.
     """
 
     kind: Literal["class", "group"]
