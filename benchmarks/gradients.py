@@ -6,7 +6,7 @@ Takes the lengths of every record's gradient, layer by layer, as white-box attac
 backward pass per record on ``--loop`` of the same records, scaled to all of them (``--loop 0``: all of them). Both take
 turns in every round, each round's ratio is printed, and the medians; lengths must agree to 1e-4. The target is 10 times
 faster. ``attention`` has layers without a rule of their own and goes through vectorised gradients. A convolutional
-network's gradients are bound by arithmetic, of which a loop on one thread does a good part of the machine's peak too.
+network gains less, since most of its time goes into the passes themselves.
 """
 
 from __future__ import annotations

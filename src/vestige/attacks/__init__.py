@@ -44,6 +44,12 @@ ATTACKS = Registry(
         "noise": "vestige.attacks.noise:Noise",
         "augmentation": "vestige.attacks.augmentation:Augmentation",
         "yoqo": "vestige.attacks.yoqo:YOQO",
+        "gradient_norm": "vestige.attacks.gradient_norm:GradientNorm",
+        "nasr": "vestige.attacks.nasr:Nasr",
+        "bayes_wb": "vestige.attacks.bayes_wb:BayesWB",
+        "white_box": "vestige.attacks.white_box:WhiteBox",
+        "trajectory": "vestige.attacks.trajectory:Trajectory",
+        "seqmia": "vestige.attacks.seqmia:SeqMIA",
     },
 )
 
@@ -100,6 +106,14 @@ LABEL_ONLY: dict[str, tuple[Named, ...]] = {
 }  # fmt: skip
 """What a battery's name stands for when the adversary sees labels alone, where only `gap` would be left of it."""
 
+WHITE_BOX: dict[str, tuple[Named, ...]] = {
+    "quick": ("gradient_norm",),
+    "standard": ("gradient_norm", {"name": "gradient_norm", "params": {"calibration": "lira"}}, "white_box"),
+    "full": ("gradient_norm", {"name": "gradient_norm", "params": {"calibration": "lira"}}, "white_box", "nasr",
+             "bayes_wb", "trajectory", "seqmia"),
+}  # fmt: skip
+"""What a battery's name stands for besides, when the adversary has the weights; the last two also retrain copies."""
+
 REGRESSION_SIGNAL = "negative_log_loss"
 
 
@@ -154,7 +168,10 @@ def unfit(attack: Attack, *, task: Task = "classification", access: Access = Acc
     if task not in tasks:
         return f"It is defined for {' and '.join(sorted(tasks))}, not for {task}."
     for key in attack.needs.signals:
-        if task not in getattr(signal_of(key), "tasks", frozenset({task})):
+        signal = signal_of(key)
+        if signal.access > attack.access:
+            return f"Its signal {key} needs {signal.access.label} access, and the attack has {attack.access.label}."
+        if task not in getattr(signal, "tasks", frozenset({task})):
             return f"Its signal {key} is not defined for {task}."
     return ""
 
@@ -178,7 +195,8 @@ def resolve(
     chosen: list[tuple[str, Attack]] = []
     for entry in [spec] if isinstance(spec, str | Mapping) else spec:
         if isinstance(entry, str) and entry in BATTERIES:
-            battery = [_build(each, task) for each in batteries[entry]]
+            more = WHITE_BOX[entry] if level == Access.WHITE_BOX else ()
+            battery = [_build(each, task) for each in (*batteries[entry], *more)]
             able = [pair for pair in battery if not unfit(pair[1], task=task, access=level)]
             found = [pair for pair in able if _affordable(pair[1], budget)]
         else:

@@ -70,10 +70,17 @@ def _one_query(logits: Double, y: IntArray) -> Double:
     return np.column_stack([gap > 1, -np.abs(gap) / 10])
 
 
+def _displacement(logits: Double, y: IntArray) -> Double:
+    gap = margin(logits, y)
+    said = special.log_softmax(logits, axis=1)[np.arange(len(y)), y]
+    return np.column_stack([gap, said, gap, said])
+
+
 IMAGINED: dict[str, Callable[[Double, IntArray], Double]] = {
     "boundary": _boundary,
     "robustness": _robustness,
     "decisions": _decisions,
     "extraction": _extraction,
     "one_query": _one_query,
+    "displacement": _displacement,
 }
