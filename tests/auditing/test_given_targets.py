@@ -73,8 +73,15 @@ def test_label_access_runs_what_can_run(digits, tmp_path):
     (mx, my), (nx, ny) = digits
     model = DecisionTreeClassifier(random_state=0).fit(mx, my)
     log = vestige.audit(model, mx, my, nx, ny, access="label", store=tmp_path, **QUIET)
-    assert [attack.name for attack in log.attacks] == ["gap"]
+    assert {attack.name: attack.status for attack in log.attacks} == dict.fromkeys(
+        ("gap", "noise", "augmentation", "boundary"), "ok"
+    )
     assert log.target.access == "label"
+    asked = {attack.name: attack.queries_per_record for attack in log.attacks}
+    assert asked["noise"] == 101
+    assert 20 < asked["boundary"] <= 1000
+    # Counted one by one: what each record took in all is at least what the attacks say of themselves.
+    assert log.cost.target_queries >= len(mx) * (asked["noise"] - 1)
 
 
 def test_a_regression(tmp_path):

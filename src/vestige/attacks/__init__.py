@@ -169,8 +169,8 @@ def unfit(attack: Attack, *, task: Task = "classification", access: Access = Acc
         return f"It is defined for {' and '.join(sorted(tasks))}, not for {task}."
     for key in attack.needs.signals:
         signal = signal_of(key)
-        if signal.access > attack.access:
-            return f"Its signal {key} needs {signal.access.label} access, and the attack has {attack.access.label}."
+        if signal.access > access:
+            return f"Its signal {key} needs {signal.access.label} access, and the target shows only {access.label}."
         if task not in getattr(signal, "tasks", frozenset({task})):
             return f"Its signal {key} is not defined for {task}."
     return ""

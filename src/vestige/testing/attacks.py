@@ -219,7 +219,8 @@ def check_attack(attack: Attack, *, seed: int = 0, only: Sequence[str] = ()) -> 
     for name in only:
         if name not in ATTACK_CHECKS:
             raise UsageError(f"There is no check called '{name}'.", hint=f"There are: {', '.join(ATTACK_CHECKS)}.")
-    tasks: list[Task] = [t for t in ("classification", "regression") if not unfit(attack, task=t, access=attack.access)]
+    every: tuple[Task, ...] = ("classification", "regression")
+    tasks: list[Task] = [task for task in every if not unfit(attack, task=task, access=Access.WHITE_BOX)]
     hold(tasks, f"{attack!r}: it can run on some task")
     for task in tasks:
         for name in only or ATTACK_CHECKS:
