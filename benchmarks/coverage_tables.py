@@ -154,7 +154,7 @@ def noise(found: Sequence[Row]) -> str:
             row["tool"],
             f"{row['repeats']:,}",
             f"{row['auc']:.4f} ± {row['auc_error']:.4f}",
-            f"{row['tpr']:.4f} ± {row['tpr_error']:.4f}",
+            f"{row['tpr']:.5f} ± {row['tpr_error']:.5f}",
         ]
         for row in found
     ]
