@@ -14,6 +14,7 @@ from vestige.config import AuditConfig
 from vestige.executors import EXECUTORS
 from vestige.records import Records
 from vestige.seeds import seed_for
+from vestige.shadow import threads_of
 from vestige.target import BatchRecipe, IntArray
 
 
@@ -52,11 +53,16 @@ def mlp_work(widths: Sequence[int], samples: int) -> float:
 
 
 def measure(config: Config, *, models: int, threads: int) -> Share:
-    """Train ``models`` models by the config's recipe and executor, in whole handfuls for every worker."""
+    """Train ``models`` models by the config's recipe and executor, in whole handfuls for every worker.
+
+    Every product is counted in full. A first layer that adds up rows for a record's ones, instead of multiplying by its
+    zeros, does less than that, so that the share may exceed one.
+    """
     audit = Audit.from_config(AuditConfig.model_validate(config))
     recipe, records, split, shadow = audit.inputs.recipe, audit.inputs.records, audit.split(), audit.config.shadow
     assert isinstance(recipe, BatchRecipe)
-    workers = 1 if shadow.executor == "inline" else shadow.workers
+    inline = shadow.executor == "inline"
+    workers = threads_of(recipe, shadow.workers) if inline else shadow.workers
     size = recipe.chunk_size(records)
     count = min(max(1, models // (size * workers)) * size * workers, 1 + split.shadows)
     jobs = []
@@ -66,7 +72,7 @@ def measure(config: Config, *, models: int, threads: int) -> Share:
         jobs.append(Handful(recipe, records, rows, tuple(seed_for(split.seed, "model", m) for m in chosen)))
     samples = sum(len(one) for job in jobs for one in job.rows) * recipe.epochs
     peak = machine.gemm_peak(threads)
-    runner = EXECUTORS.create(shadow.executor, {} if shadow.executor == "inline" else {"workers": workers})
+    runner = EXECUTORS.create(shadow.executor, {"threads" if inline else "workers": workers})
     spans = [span for _, span in runner.run(train, jobs)]
     peak = max(peak, machine.gemm_peak(threads))
     seconds = max(ended for _, ended in spans) - min(began for began, _ in spans)

@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=machine.cores(), help="threads of the yardstick; our workers")
-    parser.add_argument("--executor", choices=("inline", "processes"), default="processes", help="of ours, MLP")
+    parser.add_argument("--executor", choices=("inline", "processes"), default="inline", help="of ours, MLP")
     parser.add_argument("--shadows", type=int, help="shadow models (64; 16 for the cnn)")
     parser.add_argument("--epochs", type=int, help="epochs of every model, of both sides (50; 5 for the cnn)")
     parser.add_argument(

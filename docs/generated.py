@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from generated_attacks import attack_pages, index_page, plain
 from generated_checks import checks_page
 from generated_commands import commands_page
 from generated_config import config_page
 
-from vestige.attacks import BATTERIES
-from vestige.attacks import facts as attack_facts
-from vestige.listing import facts, registries
+from vestige.listing import facts
 
 HERE = Path(__file__).parent
-SIDES = {"none": "none", "out": "OUT only", "both": "IN and OUT"}
 
-ATTACKS = """# Attacks
-
-Larger scores always mean "more likely a member". `vestige list attacks` prints the same facts.
-
-Parameters are given in a config as `attacks = [{ name = "lira", params = { variance = "pooled" } }]`, and in Python
-as a dict of the same shape. Batteries:
-
-| battery | attacks |
-|---|---|
-"""
-LEFT_OUT = """
-A battery leaves out what cannot run on the target at hand; an attack that was asked for by name and cannot run is in
-the log with its reason.
-"""
 DATASETS = """# Datasets
 
 Looked for in the folders of `VESTIGE_DATA`, then in the cache, then downloaded and verified by checksum. Vestige ships
@@ -43,41 +26,9 @@ What else a config or a plug-in can name.
 """
 
 
-def plain(text: str | None) -> str:
-    """Return a docstring as Markdown."""
-    return inspect.cleandoc(text or "").replace("``", "`")
-
-
 def cell(value: Any) -> str:
     """Return a value as one cell of a Markdown table."""
     return " ".join(plain(str(value)).split()).replace("|", "\\|")
-
-
-def attacks_page() -> str:
-    rows = [f"| `{name}` | {', '.join(map(_entry, battery))} |" for name, battery in BATTERIES.items()]
-    sections = [_attack(name) for name in registries()["attacks"].names()]
-    return ATTACKS + "\n".join([*rows, LEFT_OUT, *sections])
-
-
-def _entry(entry: Any) -> str:
-    if isinstance(entry, str):
-        return f"`{entry}`"
-    params = ", ".join(f"{key}={value}" for key, value in entry["params"].items())
-    return f"`{entry['name']}` ({params})"
-
-
-def _attack(name: str) -> str:
-    about = attack_facts(name)
-    least = f", at least {about.shadows}" if about.shadows else ""
-    lines = [f"## `{name}`", "", plain(registries()["attacks"].get(name).__doc__), ""]
-    lines += [f"- access: {about.access}", f"- for: {' and '.join(about.tasks)}"]
-    lines += [f"- signals: {', '.join(f'`{key}`' for key in about.signals) or 'none'}"]
-    lines += [f"- shadow models: {SIDES[about.side]}{least}"]
-    if about.population:
-        lines.append("- records held out from every model: needed")
-    if about.params:
-        lines.append(f"- parameters: {', '.join(f'`{key} = {value!r}`' for key, value in about.params.items())}")
-    return "\n".join([*lines, f"- paper: {about.paper}", ""])
 
 
 def datasets_page() -> str:
@@ -98,7 +49,7 @@ def _table(kind: str, *columns: str) -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
-    "attacks": attacks_page,
+    "attacks": index_page,
     "checks": checks_page,
     "commands": commands_page,
     "configuration": config_page,
@@ -107,12 +58,21 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 
+def pages() -> dict[str, str]:
+    """Return the text of every generated page by its place under reference/."""
+    return {**{name: page() for name, page in PAGES.items()}, **attack_pages()}
+
+
 def write(_: Any) -> None:
-    for name, page in PAGES.items():
-        path, text = HERE / "reference" / f"{name}.md", page()
-        path.parent.mkdir(exist_ok=True)
+    folder, made = HERE / "reference", pages()
+    for name, text in made.items():
+        path = folder / f"{name}.md"
+        path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text("utf-8") != text:
             path.write_text(text, "utf-8")
+    for path in folder.rglob("*.md"):  # a page of what is no longer registered
+        if path.relative_to(folder).with_suffix("").as_posix() not in made:
+            path.unlink()
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -63,15 +63,21 @@ def _table(title: str, about: str, part: dict[str, Any], definitions: dict[str, 
         rows.append(f"| `{key}` | {'table' if reference else _kind(value)} | {default} | {meaning} |")
         if reference:
             heading = f"[[{key}]]" if value.get("type") == "array" else f"[{key}]"
-            inner += _table(heading, GATE if key == "gate" else _first(definition), definition, definitions)
+            inner += _table(heading, GATE if key == "gate" else _whole(definition), definition, definitions)
             inner += _recipes() if key == "recipe" else []
     return [f"## {title}", "", *([about[:1].upper() + about[1:], ""] if about else []), *HEAD, *rows, "", *inner]
 
 
 def _first(definition: dict[str, Any]) -> str:
+    """Return the first paragraph of a section's own description, without the name in front of it."""
+    return _whole(definition).split("\n\n")[0]
+
+
+def _whole(definition: dict[str, Any]) -> str:
     """Return a section's own description, without the name in front of it."""
-    text = str(definition.get("description", "")).split("\n\n")[0]
-    return text.partition(": ")[2] or text
+    text = str(definition.get("description", ""))
+    name, _, rest = text.partition(": ")
+    return rest if rest and "\n" not in name else text
 
 
 def _reference(value: Any) -> str | None:

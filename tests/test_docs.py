@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vestige.attacks import ATTACKS
+from vestige.attacks import ATTACKS, facts, resolve, unfit
 from vestige.checks import CATALOGUE
 from vestige.config_files import config_schema, load_config
 from vestige.datasets import DATASETS
 from vestige.errors import ExitCode
 from vestige.registry import load
+from vestige.target import Access
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -32,7 +33,11 @@ BUILT = ("docs/_build", "docs/reference/")
 
 
 def blocks(page, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    return blocks_of(page.read_text("utf-8"), language)
+
+
+def blocks_of(text, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def written(language):
@@ -87,8 +92,44 @@ def test_every_config_key_is_on_the_configuration_page(generated):
 def test_every_attack_is_on_the_attacks_page_and_in_the_readme(generated):
     page = generated.PAGES["attacks"]()
     for name in ATTACKS.names():
-        assert f"## `{name}`" in page
+        about = facts(name)
+        section = page.partition(f"## {about.access.replace('_', ' ').capitalize()} access")[2].partition("\n## ")[0]
+        assert f"| [`{name}`](attacks/{name}.md) |" in section
+        assert f"| {about.queries} |" in section
+        assert f"\nattacks/{name}\n" in page.partition("```{toctree}")[2]
         assert f"`{name}`" in README
+
+
+@pytest.mark.parametrize("name", ATTACKS.names())
+def test_every_attack_has_a_page_that_says_all_there_is_to_say(generated, name):
+    page, about = generated.pages()[f"attacks/{name}"], facts(name)
+    title, _, rest = page.partition("\n\n")
+    assert title == f"# `{name}`"
+    told = rest.partition("\n## ")[0]
+    first, _, more = told.partition("\n\n")
+    assert re.fullmatch(r"[A-Z][^.]*\.", " ".join(first.split())), "one sentence says what it does"
+    assert re.search(r"larger\s+=\s+more\s+likely", more)
+    assert "``" not in told
+    for fact in (about.paper, about.queries, f"access: {about.access}", *about.knowledge):
+        assert fact in page
+    for key in about.params:
+        assert f"| `{key}` |" in page
+        assert f"`{key}" in told or re.search(rf"^.*`{key}`.*: see \[", page, re.MULTILINE), f"{key} is not explained"
+    config = load_config(tomllib.loads(blocks_of(page, "toml")[0]), environ={})
+    ((_, attack),) = resolve(config.audit.attacks, access=config.audit.access)
+    assert attack == ATTACKS.create(name)
+    assert unfit(attack, access=Access.parse(config.audit.access)) == ""
+
+
+def test_pages_of_what_is_gone_are_removed(generated, tmp_path, monkeypatch):
+    monkeypatch.setattr(generated, "HERE", tmp_path)
+    old = tmp_path / "reference" / "attacks" / "forgotten.md"
+    old.parent.mkdir(parents=True)
+    old.write_text("# Forgotten\n")
+    generated.write(None)
+    assert not old.exists()
+    assert {path.stem for path in old.parent.glob("*.md")} == set(ATTACKS.names())
+    assert (tmp_path / "reference" / "configuration.md").exists()
 
 
 def test_every_dataset_and_check_has_its_place(generated):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from vestige.errors import ExitCode, MissingDependency, ModelError, StoreError, UsageError
-from vestige.executors import EXECUTORS, THREADS, JobError, WorkerDied, threads_here
+from vestige.executors import EXECUTORS, THREADS, Inline, JobError, WorkerDied, threads_here
 
 BOTH = pytest.mark.parametrize("name", ["inline", "processes"])
 
@@ -93,6 +93,23 @@ def test_inline_keeps_the_order_and_is_lazy():
     assert done == []
     next(results)
     assert done == [0]
+
+
+def test_inline_in_threads_runs_jobs_beside_each_other_and_keeps_the_order():
+    together = threading.Barrier(2)
+
+    def meet(job):
+        together.wait(timeout=30)  # broken, and so an error, when jobs wait for each other
+        return -job
+
+    assert list(Inline(threads=2).run(meet, range(6))) == [(k, -k) for k in range(6)]
+    with pytest.raises(JobError, match="Job 2 of 3") as caught:
+        list(Inline(threads=2).run(fail_at_one, [0, 1, 2]))
+    assert list(caught.value.failures) == [1]
+
+
+def fail_at_one(job):
+    return 1 // (job - 1)
 
 
 def test_an_interrupt_is_not_a_failure():

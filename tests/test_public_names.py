@@ -23,9 +23,12 @@ NAMES = [
     "Records",
     "SklearnRecipe",
     "TorchRecipe",
+    "UpdateRecipe",
+    "Updated",
     "VestigeError",
     "audit",
     "canary",
+    "grid",
     "load_dataset",
 ]
 HEAVY = {"torch", "sklearn", "pandas", "matplotlib", "altair", "joblib", "xgboost", "lightgbm", "pyarrow"}

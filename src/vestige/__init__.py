@@ -11,12 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vestige import canary
+    from vestige import canary, grid
     from vestige.api import audit
     from vestige.auditing.run import Audit
     from vestige.backends.function import FunctionRecipe
     from vestige.backends.sklearn import SklearnRecipe
     from vestige.backends.torch import TorchRecipe
+    from vestige.backends.updated import Updated
+    from vestige.backends.updating import UpdateRecipe
     from vestige.config import AuditConfig
     from vestige.datasets import load_dataset
     from vestige.errors import VestigeError
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from vestige.privacy_claim import PrivacyClaim
     from vestige.records import Records
     from vestige.target import Access, Outputs
+    from vestige.tradeoff.run import run as tradeoff
 
 _PUBLIC = {
     "Access": "vestige.target",
@@ -36,6 +39,8 @@ _PUBLIC = {
     "Records": "vestige.records",
     "SklearnRecipe": "vestige.backends.sklearn",
     "TorchRecipe": "vestige.backends.torch",
+    "UpdateRecipe": "vestige.backends.updating",
+    "Updated": "vestige.backends.updated",
     "VestigeError": "vestige.errors",
     "audit": "vestige.api",
     "load_dataset": "vestige.datasets",
@@ -52,10 +57,14 @@ __all__ = [
     "Records",
     "SklearnRecipe",
     "TorchRecipe",
+    "UpdateRecipe",
+    "Updated",
     "VestigeError",
     "audit",
     "canary",
+    "grid",
     "load_dataset",
+    "tradeoff",
 ]
 
 
@@ -64,8 +73,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("vestige")
-    if name == "canary":
-        return import_module("vestige.canary")
+    if name in ("canary", "grid", "tradeoff"):
+        return import_module(f"vestige.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'vestige' has no attribute '{name}'")
     return getattr(import_module(_PUBLIC[name]), name)

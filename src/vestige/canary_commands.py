@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from vestige.auditing.claims import declared
 from vestige.auditing.inputs import load_records, make_recipe
 from vestige.auditing.judging import judgeable, rules_of
 from vestige.canary.bounds import methods_of
@@ -21,7 +22,6 @@ from vestige.config_files import load_config
 from vestige.console import watching
 from vestige.endings import INTERRUPTED, complaint, say, unread
 from vestige.errors import ConfigError
-from vestige.privacy_claim import PrivacyClaim
 from vestige.progress import Progress, Silence
 from vestige.report.wording import count
 from vestige.store import Store
@@ -59,7 +59,7 @@ def from_config(config: AuditConfig, progress: Progress | None = None) -> Canary
 
 def design_of(config: AuditConfig) -> Design:
     """Return the design of a config's [canary] and [claim] tables."""
-    told, claim = config.canary, config.claim
+    told = config.canary
     return Design(
         kind=told.kind,
         count=told.count,
@@ -67,15 +67,7 @@ def design_of(config: AuditConfig) -> Design:
         copies=told.copies,
         score="gradient" if told.kind == "gradient" else told.score,
         references=told.references,
-        claim=None
-        if claim is None
-        else PrivacyClaim(
-            **{
-                **claim.model_dump(exclude={"attack"}),
-                "assumptions": tuple(claim.assumptions),
-                "excludes": tuple(claim.excludes),
-            }
-        ),
+        claim=None if config.claim is None else declared(config.claim),
         delta=told.delta,
         confidence=told.confidence,
         methods=tuple(told.methods),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 from enum import StrEnum
@@ -73,6 +74,9 @@ def audit(
     queries: Annotated[
         int | None, typer.Option(help="The most queries per record that an attack may make ([audit] budget).")
     ] = None,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Run every combination of the [grid] table, and draw one heat map.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the log to stdout.")] = False,
     fail_on: Annotated[
         list[str] | None,
@@ -85,7 +89,10 @@ def audit(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
     """Run an audit: train shadow models, attack, and write a log and a report."""
-    from vestige.commands import run_audit
+    if grid:
+        from vestige.grid_commands import run_grid as run_audit
+    else:
+        from vestige.commands import run_audit
 
     raise typer.Exit(
         run_audit(
@@ -116,6 +123,40 @@ def plan(
     from vestige.commands import show_plan
 
     show_plan(source, overrides=set_ or [], json=json, trust=trust)
+
+
+@app.command()
+def tradeoff(
+    source: Source,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the log, the page and every audit (audits/NAME).")
+    ] = None,
+    set_: Set = None,
+    leak_at_most: Annotated[
+        float | None,
+        typer.Option("--leak-at-most", help="Recommend the most accurate that leaks at most this TPR, such as 0.05."),
+    ] = None,
+    lose_at_most: Annotated[
+        float | None,
+        typer.Option("--lose-at-most", help="Recommend what leaks least and loses at most so many points of accuracy."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the log to stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+) -> None:
+    """Compare defences: utility against leakage, each attacked by an adversary who adapts, and say what to use."""
+    from vestige.tradeoff_commands import run_tradeoff
+
+    raise typer.Exit(
+        run_tradeoff(
+            source,
+            out=out,
+            overrides=set_ or [],
+            leak_at_most=leak_at_most,
+            lose_at_most=lose_at_most,
+            json=json,
+            quiet=quiet,
+        )
+    )
 
 
 @app.command()
@@ -245,4 +286,6 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that cannot show a sign gets a question mark; what goes to a file or pipe is UTF-8 everywhere.
         sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="replace")
+    # What is imported stays; by default every 700 new objects of it are a reason to look for garbage.
+    gc.set_threshold(50_000, 20, 50)
     app(prog_name="vestige")

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from vestige.auditing.plan import Plan
     from vestige.config import AuditConfig
     from vestige.gate import Rule
+    from vestige.grid.results import GridLog
     from vestige.progress import Progress
+    from vestige.tradeoff.results import TradeoffLog
 
 
 def run_audit(
@@ -47,7 +49,7 @@ def run_audit(
     with watching(quiet=quiet) as progress:
         audit = Audit.from_config(config, fetching=fetching(progress))
         judgeable(rules, [label for label, _ in audit.attacks], config)
-        log = audit.run(progress)
+        log = audit.run(progress, meanwhile=_load_the_rest)
     if log.status == "interrupted" and keeps_results(folder):
         say(f"{INTERRUPTED} The results in '{folder}' are those of an earlier run.")
         return log.exit_code
@@ -65,6 +67,14 @@ def run_audit(
     if trouble := complaint(log):
         say(trouble)
     return log.exit_code
+
+
+def _load_the_rest() -> None:
+    """Load what judging and the report need; during training, which leaves this thread nothing else to do."""
+    import scipy.linalg
+    import scipy.optimize  # noqa: F401
+
+    import vestige.report.html  # noqa: F401
 
 
 def keeps_results(folder: Path) -> bool:
@@ -123,18 +133,44 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def grid_at(path: Path) -> GridLog | None:
+    """Return the grid that a file or folder holds, or None when it is something else."""
+    from vestige.grid.results import FILE, GridLog
+
+    file = path if not path.is_dir() or (path / "audit.json").exists() else path / FILE
+    return GridLog.load(file) if file.name == FILE and file.exists() else None
+
+
+def tradeoff_at(path: Path) -> TradeoffLog | None:
+    """Return the trade-off that a file or folder holds, or None when it is something else."""
+    from vestige.tradeoff.results import FILE, TradeoffLog
+
+    file = path if not path.is_dir() or (path / "audit.json").exists() else path / FILE
+    return TradeoffLog.load(file) if file.name == FILE and file.exists() else None
+
+
 def show_log(path: Path) -> None:
-    """Print a log's summary to stdout."""
+    """Print a log's summary, or the table of a grid or trade-off, to stdout."""
     from rich.console import Console
 
+    if (tradeoff := tradeoff_at(path)) is not None:
+        from vestige.report.tradeoff_text import print_tradeoff
+
+        print_tradeoff(tradeoff, Console())
+        return
+    if (grid := grid_at(path)) is not None:
+        from vestige.report.grid_text import print_grid
+
+        print_grid(grid, Console())
+        return
     from vestige.report.terminal import print_summary
 
     print_summary(AuditLog.load(path), Console())
 
 
 def write_report(path: Path, format: str, output: Path | None) -> None:
-    """Render a log in one format."""
-    log = AuditLog.load(path)
+    """Render a log, a grid or a trade-off in one format."""
+    log = grid_at(path) or tradeoff_at(path) or AuditLog.load(path)
     if output is not None:
         log.report(output, format=format)
         return

@@ -58,6 +58,11 @@ class DataConfig(Section):
     task: Literal["classification", "regression"] | None = Field(
         default=None, description="what the labels of a file are, where whole numbers leave it open"
     )
+    prior: str | None = Field(
+        default=None,
+        description="name of a column (files): the probability, known from elsewhere, that an existing target was "
+        "trained on the record; ensembles with prior = true add it to what they find",
+    )
     limit: Int | None = Field(default=None, ge=2, description="audit a random subset of this many records")
     population: Real = Field(default=0.2, ge=0, lt=1, description="share of the records held out from every model")
     duplicates: Literal["keep", "drop"] = Field(default="keep", description="what to do with records that occur twice")
@@ -72,6 +77,40 @@ class TargetConfig(Section):
         default=None, description="column of the data, or a file of ids, that says who was trained on"
     )
     trust: bool = Field(default=False, description="allow a model file that executes code when loaded")
+    before: list[Location] = Field(
+        default=[],
+        description="paths of the model before its last update, the oldest first; then members are those of the updates",
+    )
+    base: Location | None = Field(
+        default=None, description="a file of ids: records that it was trained on before and after, which shadows share"
+    )
+
+    @field_validator("before", mode="before")
+    @classmethod
+    def _before(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str | os.PathLike) else value
+
+
+class UpdateConfig(Section):
+    """[update]: models are trained, then updated by the members; the adversary has them before and after."""
+
+    kind: Literal["fine_tune", "retrain", "unlearn"] = Field(
+        default="fine_tune",
+        description="fine_tune: training goes on with the members alone | retrain: anew, on the old records and the "
+        "members | unlearn: anew, without the members",
+    )
+    base: Real = Field(
+        default=0.5, gt=0, lt=1, description="share of the records set aside as what models have seen all along"
+    )
+    share: Real | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="how much of the base each model draws for itself; omitted: half, or all where [target] base names it",
+    )
+    steps: Int = Field(default=1, ge=1, le=1000, description="so many updates, one after another")
+    epochs: Int | None = Field(default=None, ge=1, description="of each fine-tuning; omitted: the recipe's")
+    lr: Real | None = Field(default=None, gt=0, description="of fine-tuning; omitted: the recipe's")
 
 
 class RecipeConfig(BaseModel):
@@ -94,6 +133,11 @@ class DefenceConfig(BaseModel):
 
     kind: str = Field(description="a name from `vestige list defences`")
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The defence's own keys."""
+        return dict(self.__pydantic_extra__ or {})
+
 
 class ShadowConfig(Section):
     """[shadow]: the adversary's own models."""
@@ -108,6 +152,16 @@ class ShadowConfig(Section):
     )
     data: str = Field(default="same", description="same | disjoint | another dataset's name")
     architecture: str | dict[str, Any] = Field(default="same", description="same | another [recipe] table")
+    hyperparameters: Literal["known"] | dict[str, Any] = Field(
+        default="known",
+        description="known | a table of guesses: for keys of [recipe] a list to choose from, { low, high, log } to "
+        "draw from, or one value; drawn once, by the seed",
+    )
+    defences: Literal["known", "unknown"] = Field(
+        default="known",
+        description="known: shadow models are trained and asked under the target's [[defences]] | unknown: under none, "
+        "as by an adversary who does not adapt",
+    )
     executor: str = Field(default="inline", description="inline | processes | ray")
     workers: Int = Field(default=2, ge=1, description="how many jobs at once, where the executor has workers")
     keep_models: bool = Field(
@@ -122,6 +176,10 @@ class AuditSection(Section):
         default="standard", description="a battery (quick, standard, full), names, or tables of name and parameters"
     )
     access: Literal["label", "score", "white_box"] = Field(default="score", description="what the adversary may see")
+    labels: Literal["true", "predicted"] = Field(
+        default="true",
+        description="what the adversary takes for a record's label: the true one, or the one that a model names for it",
+    )
     fpr: list[Real] = Field(
         default=[0.001, 0.01], description="false-positive rates at which the true-positive rate is given"
     )
@@ -133,6 +191,7 @@ class AuditSection(Section):
         default=[], description="augmented queries besides the plain one: flip and shift:PIXELS (images), noise:SIGMA"
     )
     budget: Int | None = Field(default=None, ge=1, description="the most queries per record that an attack may make")
+    timing: bool = Field(default=False, description="the adversary also sees how long each answer takes")
     confidence: Real = Field(default=0.95, gt=0.5, lt=1, description="of every interval")
     records_in_log: Int = Field(
         default=20, ge=0, description="how many of the most exposed records the log and report name"
@@ -189,7 +248,12 @@ class ClaimConfig(Section):
 
 
 class CanaryConfig(Section):
-    """[canary]: records inserted by coin flips, for `vestige canary`."""
+    """[canary]: records inserted by coin flips, for `vestige canary`.
+
+    It refuses what could not be judged: a claim of class G3 or G4, and one of G2 under gradient scores; a claim for
+    whole groups where a group has several records; a δ below the claim's; a first method that would only be shown, or
+    has no answer for the design; and too few coins to show any leak.
+    """
 
     kind: Literal["natural", "mislabelled", "out_of_distribution", "duplicated", "blank", "gradient"] = Field(
         default="natural",
@@ -210,7 +274,9 @@ class CanaryConfig(Section):
     references: Int = Field(
         default=0, ge=0, le=10_000, description="models with coins of their own, on which scores are calibrated"
     )
-    delta: Real | None = Field(default=None, ge=0, lt=1, description="δ of the bounds; omitted: the claim's, or 1e-5")
+    delta: Real | None = Field(
+        default=None, ge=0, lt=1, description="δ of the bounds, at least the claim's; omitted: the claim's, or 1e-5"
+    )
     confidence: Real = Field(default=0.95, gt=0.5, lt=1, description="with which all judged bounds hold together")
     methods: list[str] = Field(
         default=[],
@@ -222,6 +288,78 @@ class CanaryConfig(Section):
     @classmethod
     def _methods(cls, value: Any) -> Any:
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+class GridConfig(Section):
+    """[grid]: for `vestige audit --grid`, what takes turns; every combination is an audit of its own."""
+
+    access: list[Literal["label", "score", "white_box"]] = Field(default=[], description="what adversaries may see")
+    queries: list[Int] = Field(default=[], description="budgets of queries per record, as in [audit] budget")
+    source: list[Location] = Field(default=[], description="which data, as in [data] source")
+    recipe: list[dict[str, Any]] = Field(default=[], description="targets: [recipe] tables")
+    data: list[str] = Field(default=[], description="the adversary's data, as in [shadow] data")
+    architecture: list[str | dict[str, Any]] = Field(
+        default=[], description="how the adversary's models are built, as in [shadow] architecture"
+    )
+    hyperparameters: list[Literal["known"] | dict[str, Any]] = Field(
+        default=[], description="whether hyperparameters are known, as in [shadow] hyperparameters"
+    )
+    labels: list[Literal["true", "predicted"]] = Field(
+        default=[], description="whether the true labels are known, as in [audit] labels"
+    )
+    attacks: list[str | dict[str, Any]] = Field(
+        default=[], description="batteries and attacks, all run in every cell; omitted: [audit] attacks"
+    )
+    family: list[str] = Field(
+        default=[],
+        description="attack models of the attacks that learn one: mlp, logistic, boosting, forest, tree, knn, naive_bayes",
+    )
+
+
+class TradeoffChain(Section):
+    """[[tradeoff.defences]]: one way of defending. A list gives one candidate per value, a range is tuned."""
+
+    name: str = Field(default="", description="what the page calls it; omitted: the kinds of its chain")
+    chain: list[DefenceConfig] = Field(
+        default=[],
+        description="[[defences]] tables, in order; a list in place of a value is swept, { low, high, log } is tuned",
+    )
+    recipe: dict[str, Any] = Field(
+        default={}, description="keys of [recipe] that differ under it, values, lists and ranges alike"
+    )
+
+
+class TradeoffConfig(Section):
+    """[tradeoff]: for `vestige tradeoff`, what is compared with training undefended; every candidate is an audit.
+
+    The chain in [[defences]], where there is one, is a candidate too.
+    """
+
+    baselines: list[Literal["early_stopping", "heuristic_dp_sgd", "dp_sgd"]] = Field(
+        default=["early_stopping", "heuristic_dp_sgd", "dp_sgd"],
+        description="what every defence is held against, besides no defence",
+    )
+    epochs: list[Int] = Field(
+        default=[], description="after how many epochs the early-stopping curve looks; omitted: six shares of them all"
+    )
+    noise: list[Real] = Field(
+        default=[0.00625, 0.05, 0.2, 0.5, 1.0],
+        description="noise multipliers of heuristic DP-SGD, whose ε may mean nothing",
+    )
+    epsilon: list[Real] = Field(default=[1.0, 3.0, 8.0], description="budgets of DP-SGD")
+    dp_sgd: dict[str, Any] = Field(default={}, description="further parameters of both: values, lists and ranges")
+    defences: list[TradeoffChain] = Field(default=[], description="[[tradeoff.defences]]: the chosen ones")
+    tune: dict[str, Any] = Field(
+        default={},
+        description="keys of [recipe] that are tuned for every candidate alike: lists to choose from, and ranges",
+    )
+    trials: Int = Field(default=20, ge=1, le=10_000, description="how many settings are tried for each candidate")
+    leak_at_most: Real | None = Field(
+        default=None, gt=0, le=1, description="recommend what keeps the highest accuracy and leaks at most this TPR"
+    )
+    lose_at_most: Real | None = Field(
+        default=None, ge=0, le=100, description="recommend what leaks least and loses at most so many points"
+    )
 
 
 class GateRule(Section):
@@ -283,12 +421,15 @@ class AuditConfig(Section):
     store: Location | None = Field(default=None, description="folder of the content-addressed store")
     data: DataConfig = DataConfig()
     target: TargetConfig | None = None
+    update: UpdateConfig | None = None
     recipe: RecipeConfig = RecipeConfig()
     defences: list[DefenceConfig] = []
     shadow: ShadowConfig = ShadowConfig()
     audit: AuditSection = AuditSection()
     claim: ClaimConfig | None = None
     canary: CanaryConfig = CanaryConfig()
+    grid: GridConfig = GridConfig()
+    tradeoff: TradeoffConfig = TradeoffConfig()
     gate: dict[str, Rule] = Field(
         default={}, description="largest figures that pass: 'tpr@0.001' = 0.01, or { max = 0.01, judge = 'low' }"
     )
@@ -324,6 +465,8 @@ _NOT_RESULTS: dict[str, Any] = {
     "audit": {"records_in_log"},
     # Canaries have an audit of their own. A claim counts: with one, the target is drawn by independent coins.
     "canary": True,
+    "grid": True,
+    "tradeoff": True,
 }
 
 

@@ -20,6 +20,9 @@ NAMES = {
     "models": "Training and measuring models",
     "target": "Querying the target",
     "attacks": "Attacking",
+    "cells": "Audits of the grid",
+    "candidates": "Candidates of the trade-off",
+    "trials": "Trying settings",
     "report": "Writing",
 }
 LINE_SECONDS = 5.0

@@ -16,9 +16,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -116,21 +116,36 @@ def _deliver(outcomes: Outcomes, jobs: Sequence[Any], on_done: OnDone | None) ->
 
 @dataclass(frozen=True, kw_only=True)
 class Inline:
-    """One job after another, in this process."""
+    """Jobs in this process: one after another, or in as many threads, for jobs that let go of Python's lock."""
+
+    threads: int = 1
 
     def run(
         self, function: Callable[[J], R], jobs: Sequence[J], *, on_done: OnDone | None = None
     ) -> Iterator[tuple[int, R]]:
-        """Yield (index, result) in the jobs' order."""
+        """Yield (index, result) in the jobs' order; stopping early, or Ctrl-C, waits for the jobs that are running."""
         return _deliver(self._outcomes(function, jobs), jobs, on_done)
 
     def _outcomes(self, function: Callable[[Any], Any], jobs: Sequence[Any]) -> Outcomes:
-        for index, job in enumerate(jobs):
+        if self.threads == 1:
+            yield from _collected([partial(function, job) for job in jobs])
+            return
+        with ThreadPoolExecutor(self.threads) as pool:
+            futures = [pool.submit(function, job) for job in jobs]
             try:
-                result, error = function(job), None
-            except Exception as caught:
-                result, error = None, caught
-            yield index, result, error
+                yield from _collected([future.result for future in futures])
+            finally:
+                for future in futures:
+                    future.cancel()
+
+
+def _collected(waiting: Sequence[Callable[[], Any]]) -> Outcomes:
+    for index, one in enumerate(waiting):
+        try:
+            result, error = one(), None
+        except Exception as caught:  # whatever the job raises is its outcome
+            result, error = None, caught
+        yield index, result, error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +191,7 @@ def _pooled(
     folder: str, queue: deque[int], size: int, threads: int
 ) -> Generator[tuple[int, Any, Exception | None], None, list[int]]:
     """Run the queued jobs in one pool; returns the jobs that were running when it broke, the rest still queued."""
-    from joblib.externals.loky.process_executor import (  # type: ignore[import-untyped]
+    from joblib.externals.loky.process_executor import (
         BrokenProcessPool,
         ProcessPoolExecutor,
     )
@@ -244,7 +259,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 def _settle(parent: int) -> None:
     """Make a worker leave Ctrl-C to its parent, end when the parent is gone, and live on when it has grown."""
-    from joblib.externals.loky import process_executor  # type: ignore[import-untyped]
+    from joblib.externals.loky import process_executor
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     process_executor._USE_PSUTIL = False
@@ -265,13 +280,13 @@ def _perform(folder: str, index: int) -> Any:
 @contextlib.contextmanager
 def _written(function: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterator[str]:
     """Write the function and the jobs to a folder, arrays apart and each only once; the folder goes afterwards."""
-    import cloudpickle  # type: ignore[import-untyped]
-    from joblib.externals.loky.backend import resource_tracker  # type: ignore[import-untyped]
+    import cloudpickle
+    from joblib.externals.loky.backend import resource_tracker
 
     buffers: list[Any] = []
     try:
         head = cloudpickle.dumps((function, list(jobs)), protocol=5, buffer_callback=buffers.append)
-    except Exception as error:
+    except Exception as error:  # what is to be pickled may refuse in any way
         raise UsageError(
             f"The jobs cannot be sent to worker processes: {type(error).__name__}: {error}.",
             hint="Use executor = 'inline', or keep open files, locks and connections out of the recipe.",

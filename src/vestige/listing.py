@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json as json_module
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from vestige.errors import VestigeError
 from vestige.registry import Registry
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 WIDE = 150
-ONLY_WHERE_WIDE = ("paper", "file", "at_least", "population", "licence")
-SHORT = ("name", "access", "shadow_models", "classes")
+ONLY_WHERE_WIDE = ("file", "licence")
+BELOW = ("paper",)
+"""What is too long for a column where the screen is narrow, and has a table of its own there."""
+COLUMNS = {"attacks": ("name", "access", "knowledge", "queries", "paper")}
+"""What is shown of a kind where its facts are more than a table can hold; the others show all of them."""
+SHORT = ("name", "access", "classes")
 
 
 def facts(what: str) -> list[dict[str, Any]]:
@@ -28,10 +37,9 @@ def facts(what: str) -> list[dict[str, Any]]:
     for name in registry.names():
         try:
             value = registry.get(name)
+            rows.append({"name": name, **_describe(what, name, value)})
         except (VestigeError, ImportError, AttributeError) as error:
             rows.append({"name": name, "about": f"unavailable: {error}"})
-            continue
-        rows.append({"name": name, **_describe(what, value)})
     return rows
 
 
@@ -56,18 +64,10 @@ def registries() -> dict[str, Registry]:
     }
 
 
-def _describe(what: str, value: Any) -> dict[str, Any]:
-    about = getattr(value, "description", None) or (inspect.getdoc(value) or "").split("\n\n")[0].replace("\n", " ")
+def _describe(what: str, name: str, value: Any) -> dict[str, Any]:
     if what == "attacks":
-        needs = value().needs
-        return {
-            "access": value.access.label,
-            "shadow_models": {"none": "none", "out": "OUT", "both": "IN and OUT"}[needs.side],
-            "at_least": needs.shadows,
-            "population": needs.population,
-            "about": about,
-            "paper": value.paper,
-        }
+        return _attack(name)
+    about = getattr(value, "description", None) or (inspect.getdoc(value) or "").split("\n\n")[0].replace("\n", " ")
     if what == "datasets":
         return {
             "shape": str(getattr(value, "shape", "")),
@@ -78,6 +78,14 @@ def _describe(what: str, value: Any) -> dict[str, Any]:
     if what == "signals":
         return {"access": value.access.label, "about": about}
     return {"about": about}
+
+
+def _attack(name: str) -> dict[str, Any]:
+    from vestige.attacks import facts as attack_facts
+
+    known = dataclasses.asdict(attack_facts(name))
+    shown = {key: known.pop(key) for key in COLUMNS["attacks"]}
+    return {**shown, "about": known.pop("description"), **known}
 
 
 def _first_comment(text: str) -> str:
@@ -94,21 +102,38 @@ def show_listing(what: str, *, json: bool) -> None:
         sys.stdout.write(json_module.dumps(rows, indent=2, default=str) + "\n")
         return
     from rich.console import Console
-    from rich.table import Table
 
     console = Console()
-    columns = [
-        c
-        for c in dict.fromkeys(key for row in rows for key in row)
-        if console.width >= WIDE or c not in ONLY_WHERE_WIDE
-    ]
+    if not rows:
+        console.print(f"No {what} are registered.")
+        return
+    known = dict.fromkeys(key for row in rows for key in row)
+    shown = COLUMNS.get(what, tuple(known))
+    if any(set(row) == {"name", "about"} for row in rows):
+        shown = (*shown, *({"about"} - set(shown)))  # why a plug-in is not available
+    wide = console.width >= WIDE
+    console.print(_table(rows, [key for key in shown if wide or key not in ONLY_WHERE_WIDE + BELOW]))
+    for key in BELOW:
+        if key in known and not wide:
+            console.print()
+            console.print(_table(rows, ["name", key]))
+
+
+def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(box=None, header_style="bold")
     for column in columns:
         table.add_column(column.replace("_", " "), no_wrap=column in SHORT)
     for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
-    console.print(table if rows else f"No {what} are registered.")
+        table.add_row(*(escape(_cell(row.get(column))) for column in columns))
+    return table
 
 
 def _cell(value: Any) -> str:
-    return {True: "yes", False: "no", None: ""}.get(value, str(value)) if isinstance(value, bool | None) else str(value)
+    if value is None or isinstance(value, bool):
+        return {True: "yes", False: "no", None: ""}[value]
+    if isinstance(value, tuple | list):
+        return "; ".join(map(str, value)) or "none"
+    return str(value)

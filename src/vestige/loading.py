@@ -49,13 +49,14 @@ def load_file(
     categorical: Categorical = "onehot",
     standardise: bool = False,
     task: Task | None = None,
+    prior: str | None = None,
 ) -> Loaded:
     """Read records from a .npz, .safetensors, .csv, .tsv or .parquet file.
 
     Arrays: ``x`` and ``y``, and where present ``ids``, ``groups`` and ``member``. Tables: the column ``label`` is the
     label; ``id``, ``group`` and ``member`` name columns (by default those of these very names, where present); all
-    others, or just ``columns``, are features, encoded as `vestige.tables.encode` says. ``member`` holds 0 and 1. Raises
-    DataError for anything that cannot be audited.
+    others, or just ``columns``, are features, encoded as `vestige.tables.encode` says. ``member`` holds 0 and 1;
+    ``prior`` names a column of probabilities of membership. Raises DataError for anything that cannot be audited.
     """
     file = Path(path)
     readers: dict[str, Callable[[Path], Table | dict[str, NDArray[Any]]]] = {
@@ -74,12 +75,14 @@ def load_file(
         raise UsageError(f"Expected categorical to be 'onehot', 'ordinal' or 'frame', got '{categorical}'.")
     content = readers[file.suffix.lower()](file)
     if isinstance(content, Table):
-        x, y, ids, groups, inside = _from_table(content, label, id, group, member, columns, categorical, standardise)
+        x, y, ids, groups, inside, known = _from_table(
+            content, label, id, group, member, prior, columns, categorical, standardise
+        )
     elif columns is not None:
         raise UsageError(f"Columns can be chosen from tables only, and {file} holds arrays.")
     else:
-        x, y, ids, groups, inside = _from_arrays(content, file, label, id, group, member)
-    records = Records.build(x, y, ids=ids, groups=groups, name=file.stem, task=task)
+        x, y, ids, groups, inside, known = _from_arrays(content, file, label, id, group, member, prior)
+    records = Records.build(x, y, ids=ids, groups=groups, name=file.stem, task=task, prior=known)
     return Loaded(records, None if inside is None else _as_members(inside, len(records), file))
 
 
@@ -151,8 +154,14 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _from_arrays(
-    arrays: Mapping[str, NDArray[Any]], path: Path, label: str, id: str | None, group: str | None, member: str | None
-) -> tuple[Any, Any, Any, Any, Any]:
+    arrays: Mapping[str, NDArray[Any]],
+    path: Path,
+    label: str,
+    id: str | None,
+    group: str | None,
+    member: str | None,
+    prior: str | None,
+) -> tuple[Any, Any, Any, Any, Any, Any]:
     def find(role: str, asked: str | None, required: bool) -> NDArray[Any] | None:
         for name in (asked,) if asked else _ALIASES[role]:
             if name in arrays:
@@ -168,7 +177,8 @@ def _from_arrays(
 
     x = find("x", None, True)
     y = find("label", None if label == "label" else label, True)
-    return x, y, find("id", id, False), find("group", group, False), find("member", member, False)
+    known = None if prior is None else find("prior", prior, True)
+    return x, y, find("id", id, False), find("group", group, False), find("member", member, False), known
 
 
 def _from_table(
@@ -177,10 +187,11 @@ def _from_table(
     id: str | None,
     group: str | None,
     member: str | None,
+    prior: str | None,
     columns: Sequence[str] | None,
     categorical: Categorical,
     standardise: bool,
-) -> tuple[Any, Any, Any, Any, Any]:
+) -> tuple[Any, Any, Any, Any, Any, Any]:
     table.require(label, "label")
     roles: dict[str, str | None] = {}
     for role, asked in (("id", id), ("group", group), ("member", member)):
@@ -188,7 +199,9 @@ def _from_table(
             table.require(asked, role)
         by_default = role in table and role not in (columns or ()) and role != label
         roles[role] = asked or (role if by_default else None)
-    taken = {label, *roles.values()}
+    if prior is not None:
+        table.require(prior, "prior")
+    taken = {label, prior, *roles.values()}
     for name in columns or ():
         table.require(name, "feature")
         if name in taken:
@@ -202,7 +215,8 @@ def _from_table(
         )
     keys = {role: None if name is None else table.keys(name) for role, name in roles.items()}
     x = encode(table, names, categorical=categorical, standardise=standardise)
-    return x, table.keys(label), keys["id"], keys["group"], keys["member"]
+    known = None if prior is None else table.column(prior)
+    return x, table.keys(label), keys["id"], keys["group"], keys["member"], known
 
 
 def _as_members(values: NDArray[Any], count: int, path: Path) -> NDArray[np.bool_]:

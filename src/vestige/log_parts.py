@@ -26,6 +26,36 @@ class Figure(Part):
     reason: str = ""
 
 
+class Divergence(Part):
+    """How unlike the target's answers to members and to non-members are: the Jensen–Shannon divergence in bits.
+
+    ``signal``: loss (the cross-entropy) or entropy; ``value``: 0 for one law, 1 for disjoint ones, corrected for what
+    chance alone shows; ``plain``: the divergence of the two histograms as they are; ``chance``: what membership dealt
+    out at random would show on average, and so the bias that was taken off.
+    """
+
+    signal: str
+    value: Figure = Figure()
+    plain: float
+    chance: float
+
+
+class Agreement(Part):
+    """Which members the attacks find on the target, each at a false-positive rate of ``fpr``: the same ones?
+
+    ``caught``: how many each finds; ``some``: at least one of them; ``every``: all of them; ``wrong``: the share of
+    non-members that some attack accuses; ``jaccard``: for two attacks, those both find among those either does.
+    """
+
+    fpr: float
+    attacks: list[str]
+    caught: list[int]
+    some: int
+    every: int
+    wrong: float
+    jaccard: list[list[float | None]]
+
+
 class Epsilon(Part):
     """A lower bound on ε (or, labelled so, an estimate) from one set of scores, with what it assumes.
 
@@ -72,6 +102,16 @@ class Claim(Part):
     ledger: list[dict[str, Any]] = []
     assumptions: list[str] = []
     excludes: list[str] = []
+
+
+class Layer(Part):
+    """One defence of the audited model: its parameters, its class of guarantee (G1 to G4), and what it claims."""
+
+    name: str
+    params: dict[str, Any] = {}
+    guarantee: str = "G4"
+    paper: str = ""
+    claim: dict[str, Any] | None = None
 
 
 class Reach(Part):

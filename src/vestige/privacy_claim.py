@@ -12,6 +12,8 @@ Mechanism = Literal["gaussian", "subsampled_gaussian", "laplace", "randomized_re
 Guarantee = Literal["G1", "G2", "G3", "G4"]
 FORMAL = ("G1", "G2")
 """The guarantees that promise an (ε, δ)."""
+GAUSSIAN = ("gaussian", "subsampled_gaussian")
+"""The mechanisms with a Gaussian's trade-off curve, the second of them only nearly."""
 
 
 @dataclass(frozen=True, kw_only=True)

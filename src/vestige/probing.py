@@ -16,6 +16,7 @@ from vestige.seeds import seed_for
 from vestige.shadow import Demand, Job, fit_or_restore, model_key
 from vestige.signals import create
 from vestige.signals.base import Probe, Setting, Signals, SignalTable
+from vestige.signals.predicted import ask_labels, relabelled
 from vestige.split import Split
 from vestige.store import Store, digest
 from vestige.target import BoolArray, IntArray, Outputs, Recipe, Target
@@ -79,6 +80,7 @@ class ProbeJob:
     target: Target | None
     place: str
     store: str
+    blind: bool = False
 
 
 def probe_keys(keys: Sequence[str]) -> tuple[str, ...]:
@@ -95,29 +97,37 @@ def probe_pool(
     records: Records,
     store: Store,
     *,
+    first: Recipe | None = None,
     given: Target | None = None,
     given_key: str = "",
     budget: int | None = None,
     seed: int = 0,
+    blind: bool = False,
     executor: str = "inline",
     workers: int = 2,
     progress: Progress | None = None,
 ) -> SignalTable:
     """Return the table with a column more per key, measured on ``models`` (row 0 the target) and None elsewhere.
 
-    ``given``: a target that was not trained here, with a text that tells it from others; it is probed in this process.
-    What is in the store is not measured again.
+    ``recipe`` trained the shadow models, and ``first`` the target where its own recipe is another. ``given``: a target
+    that was not trained here, with a text that tells it from others; it is probed in this process.
+    What is in the store is not measured again. ``blind``: the class that the probed model names takes the place of each
+    record's label.
     """
     progress = progress or Silence()
-    lazies = {m: _lazy(m, split, recipe, records, store) for m in range(1 - int(given is None), 1 + split.shadows)}
+    lazies = {m: _lazy(m, split, recipe, records, store) for m in range(1, 1 + split.shadows)}
+    if given is None:
+        lazies[0] = _lazy(0, split, first or recipe, records, store)
     jobs = [
-        _job(key, model, lazies, split, recipe, records, store, given, given_key, budget, seed)
+        _job(key, model, lazies, split, recipe, records, store, given, given_key, budget, seed, blind)
         for key in keys
         for model in models
     ]
     progress.begin("probes", len(jobs), reused=sum(store.has("probes", job.place) for job in jobs))
     pending = [job for job in jobs if not store.has("probes", job.place)]
-    here, there = [j for j in pending if j.target is not None], [j for j in pending if j.target is None]
+    # Clocks are read in this process, one model after the other: models beside each other slow each other down.
+    here = [job for job in pending if job.target is not None or getattr(create(job.key), "timed", False)]
+    there = [job for job in pending if job not in here]
     for job in here:
         perform(job)
         progress.advance("probes", note=job.name)
@@ -148,7 +158,11 @@ def perform(job: ProbeJob) -> None:
     assert target is not None
     signal = create(job.key)
     assert isinstance(signal, Probe)
-    values = np.asarray(signal.probe(target, job.setting), np.float32)
+    setting = job.setting
+    if job.blind:
+        named = ask_labels(target, setting.records, setting.rows)
+        setting = replace(setting, records=relabelled(setting.records, setting.rows, named))
+    values = np.asarray(signal.probe(target, setting), np.float32)
     if values.ndim != 2 or len(values) != len(job.setting.rows):
         raise AuditError(f"The probe '{job.key}' returned shape {values.shape} for {len(job.setting.rows)} records.")
     Store(job.store).put("probes", job.place, {"values": values}, {"key": job.key})
@@ -180,6 +194,7 @@ def _job(
     given_key: str,
     budget: int | None,
     seed: int,
+    blind: bool,
 ) -> ProbeJob:
     references = [lazies[int(m)] for m in split.references(model)]
     own = None if model == 0 and given is not None else lazies[model]
@@ -197,12 +212,13 @@ def _job(
         "probe",
         {
             "key": key,
-            "model": given_key if own is None else model_key(recipe, records, own.rows, own.seed),
+            "model": given_key if own is None else model_key(own.recipe, records, own.rows, own.seed),
             "references": [model_key(recipe, records, one.rows, one.seed) for one in references],
             "rows": digest("rows", {"rows": setting.rows.tobytes().hex()}),
             "budget": budget,
             "seed": setting.seed,
             "version": VERSION,
+            **({"blind": True} if blind else {}),
         },
     )
     return ProbeJob(
@@ -213,4 +229,5 @@ def _job(
         target=given if own is None else None,
         place=place,
         store=str(store.root),
+        blind=blind,
     )

@@ -26,8 +26,9 @@ class Records:
 
     ``x``: N rows of features, an array (N, …) or a pandas DataFrame; ``y``: (N,) int64 class indices, or float64
     targets of a regression; ``ids``: (N,) unique, strings or int64; ``groups``: (N,) int64, equal for rows of one
-    person, or None; ``classes``: the class names in index order, empty for a regression. Build with `Records.build`,
-    which validates.
+    person, or None; ``classes``: the class names in index order, empty for a regression; ``prior``: (N,) probabilities
+    that the target was trained on the record, known from elsewhere, or None. Build with `Records.build`, which
+    validates.
     """
 
     x: Any
@@ -36,6 +37,7 @@ class Records:
     groups: NDArray[np.int64] | None = None
     classes: tuple[str, ...] = ()
     name: str = "records"
+    prior: NDArray[np.float64] | None = None
 
     @classmethod
     def build(
@@ -48,6 +50,7 @@ class Records:
         classes: Sequence[Any] | None = None,
         name: str = "records",
         task: Task | None = None,
+        prior: Any = None,
     ) -> Records:
         """Check features and labels and return them as records; raise DataError that says what is wrong and where.
 
@@ -55,7 +58,7 @@ class Records:
         ``y``: N labels or regression targets; see `vestige.labels`. ``ids``: N distinct integers or texts, by default 0
         … N−1. ``groups``: N values of any hashable kind, equal for records of one person. ``classes``: the class names
         in index order, by default the labels found, sorted. ``task``: by default a regression when labels are
-        fractions, a classification otherwise.
+        fractions, a classification otherwise. ``prior``: N probabilities strictly between 0 and 1.
         """
         count, labelled = _length(x, "features"), _length(y, "labels")
         if count != labelled:
@@ -66,7 +69,15 @@ class Records:
             )
         features = clean_features(x)
         labels, names = encode_labels(y, classes=classes, task=task)
-        return cls(features, labels, _distinct_ids(ids, len(labels)), _group_codes(groups, len(labels)), names, name)
+        return cls(
+            features,
+            labels,
+            _distinct_ids(ids, len(labels)),
+            _group_codes(groups, len(labels)),
+            names,
+            name,
+            None if prior is None else _probabilities(prior, len(labels)),
+        )
 
     def __len__(self) -> int:
         return len(self.y)
@@ -83,7 +94,8 @@ class Records:
     def take(self, rows: NDArray[np.int64]) -> Records:
         """Return these rows, in this order, with the ids and groups that belong to them."""
         groups = None if self.groups is None else self.groups[rows]
-        return Records(self.rows_of(rows), self.y[rows], self.ids[rows], groups, self.classes, self.name)
+        prior = None if self.prior is None else self.prior[rows]
+        return Records(self.rows_of(rows), self.y[rows], self.ids[rows], groups, self.classes, self.name, prior)
 
     def matrix(self) -> NDArray[np.float32]:
         """Return the features as an (N, d) float32 matrix, for distances and regressions on features."""
@@ -95,7 +107,7 @@ class Records:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the contents: features, labels, ids and groups, in order."""
+        """A hash of what models are trained on: features, labels, ids and groups, in order."""
         digest = hashlib.blake2b(digest_size=16)
         if hasattr(self.x, "iloc"):
             import pandas as pd
@@ -175,3 +187,20 @@ def _group_codes(groups: Any, count: int) -> NDArray[np.int64] | None:
     if len(codes) < 2:
         raise DataError("Expected at least two groups, got one: members and non-members could not be told apart.")
     return result
+
+
+def _probabilities(values: Any, count: int) -> NDArray[np.float64]:
+    """Return what is known of membership as (N,) float64."""
+    try:
+        prior = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"Expected prior probabilities of membership, got something else: {error}.") from error
+    if prior.shape != (count,):
+        raise DataError(f"Expected one prior probability per record, got {count:,} records and shape {prior.shape}.")
+    odd = np.flatnonzero(~((prior > 0) & (prior < 1)))
+    if len(odd):
+        raise DataError(
+            f"Expected prior probabilities strictly between 0 and 1, got {prior[odd[0]]:g} in row {odd[0]}.",
+            hint="0 and 1 claim certainty, which leaves nothing to audit; members are listed in [target] members.",
+        )
+    return prior

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,22 @@ def load(reference: str) -> Any:
     for part in attribute.split("."):
         value = getattr(value, part)
     return value
+
+
+def call_of(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the name and the parameters that ``name(key=value, …)`` gives; raises ValueError when it is not that.
+
+    >>> call_of("rmia(temperature=2.0)")
+    ('rmia', {'temperature': 2.0})
+    """
+    name, bracket, inside = text.partition("(")
+    try:
+        call = ast.parse(f"f({inside}" if bracket else "f()", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args:
+            raise ValueError(text)
+        return name.strip(), {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+    except SyntaxError as error:
+        raise ValueError(text) from error
 
 
 def did_you_mean(name: str, known: Iterator[str] | list[str]) -> str:
@@ -94,7 +111,7 @@ class Registry:
             made = factory(**params)
         except VestigeError:
             raise
-        except Exception as error:
+        except Exception as error:  # a plug-in's own constructor may raise anything
             self._require_fitting(name, factory, params)
             raise UsageError(f"Could not build the {self.kind[:-1]} '{name}': {error}.") from error
         self._require_fitting(name, factory, params)

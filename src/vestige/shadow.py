@@ -6,6 +6,7 @@ when asked, its weights. A run that is killed therefore loses at most the models
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from vestige.records import Records
 from vestige.seeds import seed_for
 from vestige.signals.base import Signals, SignalTable
 from vestige.signals.measure import measure
+from vestige.signals.predicted import CLASS, marked
 from vestige.split import Split
 from vestige.store import Store, digest
 from vestige.target import BatchRecipe, IntArray, Recipe, Target
@@ -39,7 +41,9 @@ STANDARD_REGRESSION = ("loss", "residual", "negative_log_loss")
 class Demand:
     """What is wanted of every model: signal ``keys`` on ``rows`` (audited records first), asked with these ``queries``.
 
-    ``resolution``: what an exact zero among probabilities stands for, when a given target has shown it.
+    ``resolution``: what an exact zero among probabilities stands for, when a given target has shown it. ``blind``: the
+    adversary lacks the true labels, so that signals are measured against the class that each model names, too.
+    ``also``: artefacts that nobody waits for, but that are measured of models which are trained or loaded anyway.
     """
 
     keys: tuple[str, ...]
@@ -48,13 +52,21 @@ class Demand:
     seed: int = 0
     label_only: bool = False
     resolution: float | None = None
+    blind: bool = False
+    also: tuple[tuple[str, ...], ...] = ()
 
     def sets(self, task: str) -> list[tuple[str, ...]]:
         """Return the artefacts that hold the keys: the standard ones together, each further one alone."""
+        seen = [*dict.fromkeys((CLASS, *map(marked, self.keys)))] if self.blind else []
         if self.label_only:
-            return [tuple(self.keys) or ("correct",)]
+            plain = ("correct",) if self.blind else tuple(self.keys) or ("correct",)
+            return [plain, tuple(seen)] if seen else [plain]
         standard = STANDARD if task == "classification" else STANDARD_REGRESSION
-        return [standard, *((key,) for key in self.keys if key not in standard)]
+        if not seen:
+            return [standard, *((key,) for key in self.keys if key not in standard)]
+        # The standard signals against the truth say how accurate a model is, which no attack is shown.
+        theirs = (CLASS, *map(marked, standard))
+        return [standard, theirs, *((key,) for key in seen if key not in theirs)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,28 +126,33 @@ def look(split: Split, recipe: Recipe, records: Records, demand: Demand, store: 
     rows_digest = digest("rows", {"rows": demand.rows.tobytes().hex()})
     models, artefacts = [], []
     missing = {}
+
+    def place_of(key: str, names: tuple[str, ...]) -> str:
+        return digest(
+            "signals",
+            {
+                "model": key,
+                "names": list(names),
+                "rows": rows_digest,
+                "queries": list(demand.queries),
+                "seed": demand.seed if demand.queries else 0,
+                "resolution": demand.resolution,
+                "version": SIGNALS_VERSION,
+            },
+        )
+
     for model in range(first, 1 + split.shadows):
         seed = seed_for(split.seed, "model", model)
         key = model_key(recipe, records, split.rows(model), seed)
         parts: dict[tuple[str, ...], str] = {}
         for names in demand.sets(records.task):
-            parts[names] = digest(
-                "signals",
-                {
-                    "model": key,
-                    "names": list(names),
-                    "rows": rows_digest,
-                    "queries": list(demand.queries),
-                    "seed": demand.seed if demand.queries else 0,
-                    "resolution": demand.resolution,
-                    "version": SIGNALS_VERSION,
-                },
-            )
+            parts[names] = place_of(key, names)
         lacks = tuple((names, place) for names, place in parts.items() if not store.has("signals", place))
         models.append(key)
         artefacts.append(parts)
         if lacks:
-            missing[model] = lacks
+            more = [(names, place_of(key, names)) for names in demand.also if names not in parts]
+            missing[model] = (*lacks, *(pair for pair in more if not store.has("signals", pair[1])))
     return Work(models=tuple(models), artefacts=tuple(artefacts), missing=missing)
 
 
@@ -151,10 +168,12 @@ def gather(
     workers: int = 2,
     keep_models: bool = True,
     progress: Progress | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> ShadowPool:
     """Return the signals of every model, training and measuring only what the store lacks.
 
-    ``given``: the signals of a target that was not trained here; it takes row 0. Raises ModelError when training fails.
+    ``given``: the signals of a target that was not trained here; it takes row 0. ``meanwhile``: called after the first
+    job, while others run. Raises ModelError when training fails.
     """
     progress = progress or Silence()
     start = time.perf_counter()
@@ -168,7 +187,7 @@ def gather(
             reused = work.reused
             progress.begin("models", total, reused=reused)
         jobs = _jobs(work, split, recipe, records, demand, store, keep_models)
-        trained += _run(jobs, executor, workers, progress, notes)
+        trained += _run(jobs, executor, workers, progress, notes, meanwhile)
         columns, lost = _read(work, store, first, given)
         if not lost:
             break
@@ -215,16 +234,31 @@ def _jobs(
     return jobs
 
 
+def threads_of(recipe: Recipe, workers: int) -> int:
+    """Return how many models are trained at once in one process: one, where training keeps Python busy."""
+    return min(workers, os.cpu_count() or 1) if getattr(recipe, "threaded", False) else 1
+
+
 def _chunk_size(recipe: Recipe, records: Records) -> int:
     choose = getattr(recipe, "chunk_size", None)
     return max(1, int(choose(records))) if callable(choose) else 1
 
 
-def _run(jobs: Sequence[Job], executor: str, workers: int, progress: Progress, notes: list[str]) -> int:
+def _run(
+    jobs: Sequence[Job],
+    executor: str,
+    workers: int,
+    progress: Progress,
+    notes: list[str],
+    meanwhile: Callable[[], None] | None = None,
+) -> int:
     if not jobs:
         return 0
     trained = 0
-    runner = EXECUTORS.create(executor, {"workers": workers} if executor != "inline" else {})
+    inline = executor == "inline"
+    runner = EXECUTORS.create(
+        executor, {"threads": threads_of(jobs[0].recipe, workers)} if inline else {"workers": workers}
+    )
     finished = 0
     Store(jobs[0].store).check_writable()
     try:
@@ -233,6 +267,9 @@ def _run(jobs: Sequence[Job], executor: str, workers: int, progress: Progress, n
             notes.extend(done.notes)
             finished += len(jobs[index].models)
             progress.advance("models", len(jobs[index].models))
+            if meanwhile is not None:
+                meanwhile()
+                meanwhile = None
     except JobError as error:
         raise _stopped(error, finished, sum(len(job.models) for job in jobs)) from error
     return trained
@@ -338,7 +375,7 @@ def accuracies(table: SignalTable, split: Split, rows: IntArray) -> tuple[FloatA
         correct = np.asarray(table.model("correct", model))[:, 0]
         mask = masks[model]
         if mask.any():
-            inside[model] = correct[mask].mean()
+            inside[model] = correct[mask].mean(dtype=np.float64)
         if not mask.all():
-            outside[model] = correct[~mask].mean()
+            outside[model] = correct[~mask].mean(dtype=np.float64)
     return inside, outside

@@ -15,9 +15,9 @@ from vestige.testing import simulate
 from vestige.testing.conformance import auc
 
 
-@pytest.mark.parametrize("model", ["mlp", "logistic", "boosting"])
-def test_one_shadow_model_is_enough_to_find_members(model):
-    attack = MLLeaks1(model=model)
+@pytest.mark.parametrize("family", ["mlp", "logistic", "boosting", "tree", "knn", "naive_bayes"])
+def test_one_shadow_model_is_enough_to_find_members(family):
+    attack = MLLeaks1(family=family)
     assert attack.needs.wants == 1
     trial = simulate(attack.needs, records=2000, memory=5.0)
     assert auc(attack.score(trial.evidence), trial.members) > 0.85
@@ -107,6 +107,6 @@ def test_few_rows_leave_the_largest_probability_and_none_an_error():
 
 def test_options_are_checked():
     with pytest.raises(UsageError, match="attack model"):
-        MLLeaks1(model="svm")
+        MLLeaks1(family="svm")
     with pytest.raises(UsageError, match="max, std or entropy"):
         MLLeaks3(statistic="median")

@@ -15,7 +15,7 @@ from vestige.errors import AuditError, UsageError
 from vestige.signals import SignalTable
 from vestige.target import Access
 
-EVERY = [Nasr(), Nasr(model="logistic"), Nasr(supervised=False)]
+EVERY = [Nasr(), Nasr(family="logistic"), Nasr(supervised=False)]
 
 
 @pytest.mark.parametrize("attack", EVERY, ids=repr)
@@ -29,13 +29,13 @@ def test_records_nobody_trained_on_score_like_chance(attack):
 
 
 def test_gradients_take_nothing_from_what_the_loss_tells():
-    assert pools.memorised_area(Nasr(model="logistic")) > pools.memorised_area(Loss()) - 0.01
+    assert pools.memorised_area(Nasr(family="logistic")) > pools.memorised_area(Loss()) - 0.01
 
 
 def test_without_the_features_of_the_inside_the_loss_is_what_is_left():
     """Blank every component but the loss: the ranking is then the loss attack's, up to what labels add."""
     field = pools.memorised()
-    attack = Nasr(model="logistic")
+    attack = Nasr(family="logistic")
     evidence = field.evidence(0, attack)
     blank = [_blank(table) for table in (evidence.own, evidence.shadows)]
     scores = attack.score(replace(evidence, own=blank[0], shadows=blank[1]))
@@ -103,7 +103,7 @@ def test_the_embedding_follows_the_gradients():
 
 def test_an_attack_on_records_of_its_own_shadow_models_transfers():
     field = pools.memorised()
-    attack = Nasr(model="logistic")
+    attack = Nasr(family="logistic")
     evidence = field.evidence(0, attack)
     np.testing.assert_array_equal(attack.transfer(evidence, evidence), attack.score(evidence))
 
@@ -124,7 +124,7 @@ def test_too_few_shadow_rows_leave_the_loss():
 
 def test_impossible_options_are_refused():
     with pytest.raises(UsageError, match="mlp"):
-        Nasr(model="forest")
+        Nasr(family="svm")
     with pytest.raises(UsageError, match="row"):
         Nasr(rows=0)
     evidence = pools.memorised().evidence(0, Nasr())

@@ -47,16 +47,16 @@ def two_classes(attack, *, seed=0, count=600, shadows=3):
     return evidence, members[0]
 
 
-@pytest.mark.parametrize("model", ["mlp", "logistic", "boosting"])
-def test_classes_with_different_lines_are_told_apart_class_by_class(model):
-    attack = Shokri(model=model)
+@pytest.mark.parametrize("family", ["mlp", "logistic", "boosting", "tree", "knn", "naive_bayes"])
+def test_classes_with_different_lines_are_told_apart_class_by_class(family):
+    attack = Shokri(family=family)
     evidence, members = two_classes(attack)
     scores = attack.score(evidence)
     for c in (0, 1):
         which = evidence.labels == c
         assert auc(scores[which], members[which]) > 0.995
     assert auc(scores, members) > 0.99
-    blind = MLLeaks1(model=model)
+    blind = MLLeaks1(family=family)
     evidence, members = two_classes(blind)
     assert auc(blind.score(evidence), members) < 0.95
 
@@ -145,7 +145,7 @@ def test_calibration_recovers_a_known_scale_and_never_reverses():
 
 def test_options_are_checked():
     with pytest.raises(UsageError, match="mlp, logistic, boosting"):
-        Shokri(model="forest")
+        Shokri(family="svm")
     with pytest.raises(UsageError, match="at least one row"):
         Shokri(rows=0)
 

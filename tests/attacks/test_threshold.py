@@ -115,7 +115,7 @@ def test_gaussian_form_without_errors_or_without_a_side_still_ranks_by_the_resid
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(UsageError, match="none, global or class"):
+    with pytest.raises(UsageError, match="none, global, class or band"):
         Loss(thresholds="per_class")
     with pytest.raises(UsageError, match="own threshold"):
         Loss(gaussian=True, thresholds="class")

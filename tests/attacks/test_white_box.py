@@ -15,7 +15,7 @@ from vestige.errors import UsageError
 from vestige.signals import SignalTable
 from vestige.target import Access
 
-EVERY = [WhiteBox(), WhiteBox(model="logistic"), WhiteBox(model="mlp"), WhiteBox(calibrated=False, model="logistic")]
+EVERY = [WhiteBox(), WhiteBox(family="logistic"), WhiteBox(family="mlp"), WhiteBox(calibrated=False, family="logistic")]
 
 
 @pytest.mark.parametrize("attack", EVERY, ids=repr)
@@ -25,11 +25,11 @@ def test_memorised_records_are_found(attack):
 
 @pytest.mark.parametrize("attack", EVERY, ids=repr)
 def test_records_nobody_trained_on_score_like_chance(attack):
-    assert pools.is_chance(pools.unseen_areas(attack, 3 if attack.model == "boosting" else 6))
+    assert pools.is_chance(pools.unseen_areas(attack, 3 if attack.family == "boosting" else 6))
 
 
 def test_it_takes_nothing_from_what_the_loss_tells():
-    assert pools.memorised_area(WhiteBox(model="logistic")) > pools.memorised_area(Loss()) - 0.01
+    assert pools.memorised_area(WhiteBox(family="logistic")) > pools.memorised_area(Loss()) - 0.01
 
 
 def test_reordering_the_targets_hidden_units_changes_no_score():
@@ -62,7 +62,7 @@ def test_reordering_the_targets_hidden_units_changes_no_score():
         field = Field(
             records=records, split=split, table=SignalTable({KEY: values}, 120, 5), access=Access.WHITE_BOX, seed=0
         )
-        attack = WhiteBox(model="logistic")
+        attack = WhiteBox(family="logistic")
         scores.append(attack.score(field.evidence(0, attack)))
     np.testing.assert_allclose(scores[0], scores[1], rtol=1e-3, atol=1e-4)
 
@@ -89,11 +89,11 @@ def test_relative_features_are_compared_with_equally_many_models_each():
 
 def test_without_enough_models_to_compare_with_it_learns_from_features_alone():
     field = pools.memorised()
-    attack = WhiteBox(model="logistic")
+    attack = WhiteBox(family="logistic")
     evidence = field.evidence(0, attack)
     pair = replace(evidence, shadows=evidence.shadows.select(np.array([0, 1])), masks=evidence.masks[:2])
     assert relative(pair, KEY, models=MODELS) is None
-    plain = WhiteBox(model="logistic", calibrated=False)
+    plain = WhiteBox(family="logistic", calibrated=False)
     np.testing.assert_array_equal(attack.score(pair), plain.score(pair))
 
 
@@ -102,6 +102,6 @@ def test_what_it_declares():
     assert WhiteBox().needs.wants is None
     assert WhiteBox(calibrated=False).needs.wants == MODELS
     with pytest.raises(UsageError, match="mlp"):
-        WhiteBox(model="forest")
+        WhiteBox(family="svm")
     with pytest.raises(UsageError, match="row"):
         WhiteBox(rows=0)

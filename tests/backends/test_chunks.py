@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch")
+from vestige.backends import compiled
 from vestige.backends.chunks import chunk_of, known_chunk
 from vestige.backends.torch import TorchRecipe
 from vestige.backends.torch_setup import Setup
@@ -30,7 +31,8 @@ def records(shape, classes=10):
         ({"model": "cnn"}, (12, 12)),
     ],
 )
-def test_it_is_the_built_networks(options, shape):
+def test_it_is_the_built_networks(options, shape, monkeypatch):
+    monkeypatch.setattr(compiled, "takes", lambda _: False)
     recipe, given = TorchRecipe(**options), records(shape)
     told = known_chunk(recipe, given)
     assert told is None or told == Setup.of(recipe, given).chunk()
@@ -50,6 +52,6 @@ def test_asking_loads_no_torch():
         "print(TorchRecipe(model='mlp', hidden=(8,)).chunk_size(r), 'torch' in sys.modules)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said.split()[0] == "8"
+    assert said.split()[0] in ("1", "8")  # compiled one by one, or stacked where numba is missing
     if sys.platform == "linux" and not __import__("pathlib").Path("/dev/nvidiactl").exists():
         assert said.split()[1] == "False"

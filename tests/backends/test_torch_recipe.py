@@ -191,7 +191,7 @@ def test_tables_with_words_in_them():
     colour = rng.choice(["red", "green", "blue"], 90)
     frame = pandas.DataFrame({"age": rng.normal(40, 10, 90), "colour": colour})
     records = Records(frame, (colour == "red").astype(np.int64), np.arange(90), None, ("no", "yes"))
-    target = TorchRecipe(hidden=(8,), epochs=30).fit(records, np.arange(60), 0)
+    target = TorchRecipe(hidden=(8,), epochs=60).fit(records, np.arange(60), 0)
     assert (target.query(frame.iloc[60:], Access.LABEL).values == records.y[60:]).mean() > 0.95
     shuffled = frame[["colour", "age"]].iloc[60:]
     np.testing.assert_array_equal(
@@ -229,7 +229,8 @@ def test_progress_and_chunks():
     assert isinstance(recipe, BatchRecipe)
     recipe.fit_many(records, [np.arange(30)] * 3, [1, 2, 3], on_model=seen.append)
     assert sorted(seen) == [0, 1, 2]
-    assert recipe.chunk_size(records) == 8
+    assert recipe.chunk_size(records) == 1
+    assert TorchRecipe(hidden=(8,), norm="layer", epochs=1).chunk_size(records) == 8
     assert TorchRecipe(hidden=(900, 900)).chunk_size(records) < 8
     assert TorchRecipe(chunk=5).chunk_size(records) == 5
     assert TorchRecipe(model="cnn", channels=(2,)).chunk_size(blobs(20, (8, 8))) == 1

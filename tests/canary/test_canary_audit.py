@@ -187,6 +187,15 @@ def test_a_plan_trains_nothing_and_knows_what_the_store_has(store):
     assert plan(memoriser, RECORDS, count=100, runs=2, store=store).trainings == 0
 
 
+@pytest.mark.parametrize("workers", [0, -2])
+def test_at_least_one_worker_is_needed_before_anything_is_trained(store, workers):
+    def never(x, y, seed):
+        raise AssertionError("trained")
+
+    with pytest.raises(UsageError, match="at least one worker"):
+        audit(never, RECORDS, count=100, store=store, workers=workers)
+
+
 def test_an_interrupt_leaves_a_log_that_says_so(store):
     asked = []
 

@@ -58,6 +58,35 @@ def test_how_a_claim_stands(bounds, claim, standing, words, canary):
         assert render(one)
 
 
+def test_the_confidence_said_is_the_one_asked_for():
+    shared = log(bound(2.0, primary=True), bound(1.0, method="one_run_fdp", confidence=0.99), claim=1.0)
+    assert claims.level(shared, shared.epsilon[0]) == claims.level(shared, shared.epsilon[1]) == 0.95
+    assert "at 95 % confidence." in claims.said(shared)
+    told = claims.power(shared)[-1]
+    assert told.startswith("95 % confidence: if what they assume holds, any of the 2 bounds that count")
+    assert "at most 5 % of such audits" in told
+    assert "(one_run 4 % and one_run_fdp 1 %)" in told
+    for render in (html, markdown, terminal):
+        text = render(shared).replace("\xa0", " ")
+        assert "96 % confidence" not in text
+        assert "95 % confidence" in text
+        assert "96 %" in text
+
+
+def test_a_bound_that_found_nothing_keeps_its_share_of_the_error():
+    refused = log(bound(0.5), bound(None, None, method="one_run_fdp", confidence=0.99, reason="why not"))
+    assert "(95 % confidence)" in claims.said(refused)
+
+
+def test_the_confidence_of_what_is_only_shown_is_its_own():
+    alone = log(bound(2.0, confidence=0.9, judged=False))
+    assert claims.level(alone, alone.epsilon[0]) == 0.9
+    assert claims.power(log(bound(0.5, confidence=0.95)))[-1] == (
+        "95 % confidence: if what it assumes holds, the bound that counts exceeds the true ε in at most 5 % of such "
+        "audits."
+    )
+
+
 def test_the_quoted_bound_is_the_one_settled_beforehand():
     one = log(bound(3.0, method="larger"), bound(1.0, primary=True))
     assert claims.quoted(one).value == 1.0

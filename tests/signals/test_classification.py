@@ -144,8 +144,9 @@ def test_labels_show_correctness_and_nothing_else():
     answer = Outputs("labels", np.array([0, 2, 1]))
     y = np.array([0, 1, 1])
     assert measure_outputs(answer, y, ["correct"])["correct"][:, 0].tolist() == [1.0, 0.0, 1.0]
+    assert measure_outputs(answer, y, ["predicted_class"])["predicted_class"][:, 0].tolist() == [0.0, 2.0, 1.0]
     for name in CLASSIFIER:
-        if name != "correct":
+        if name not in ("correct", "predicted_class"):
             with pytest.raises(AccessError, match="labels only"):
                 measure_outputs(answer, y, [name])
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vestige.attacks.base import Attack, Needs
+from vestige.attacks.requirements import knowledge_of, queries_of
 from vestige.errors import UsageError
 from vestige.records import Task
 from vestige.registry import Registry, did_you_mean
@@ -50,6 +51,9 @@ ATTACKS = Registry(
         "white_box": "vestige.attacks.white_box:WhiteBox",
         "trajectory": "vestige.attacks.trajectory:Trajectory",
         "seqmia": "vestige.attacks.seqmia:SeqMIA",
+        "ensemble": "vestige.attacks.ensemble:Ensemble",
+        "model_update": "vestige.attacks.model_update:ModelUpdate",
+        "timing": "vestige.attacks.timing:Timing",
     },
 )
 
@@ -114,6 +118,15 @@ WHITE_BOX: dict[str, tuple[Named, ...]] = {
 }  # fmt: skip
 """What a battery's name stands for besides, when the adversary has the weights; the last two also retrain copies."""
 
+UPDATES: dict[str, tuple[Named, ...]] = {
+    "quick": ("model_update",),
+    "standard": ("model_update", {"name": "model_update", "params": {"rule": "lira"}}),
+    "full": ("model_update", {"name": "model_update", "params": {"rule": "ratio"}},
+             {"name": "model_update", "params": {"rule": "lira"}},
+             {"name": "model_update", "params": {"rule": "learned"}}),
+}  # fmt: skip
+"""What a battery's name stands for besides, when the adversary has the model before its update too."""
+
 REGRESSION_SIGNAL = "negative_log_loss"
 
 
@@ -132,6 +145,8 @@ class AttackFacts:
     wants: int | None
     population: bool
     features: bool
+    knowledge: tuple[str, ...]
+    queries: str
     params: dict[str, Any]
 
 
@@ -151,6 +166,8 @@ def facts(name: str) -> AttackFacts:
         wants=needs.wants,
         population=needs.population,
         features=needs.features,
+        knowledge=knowledge_of(attack),
+        queries=queries_of(attack),
         params=params_of(attack),
     )
 
@@ -182,12 +199,14 @@ def resolve(
     access: str | Access = Access.SCORE,
     *,
     budget: int | None = None,
+    updated: bool = False,
 ) -> list[tuple[str, Attack]]:
     """Return the attacks that ``spec`` names, each with a label of its own, such as ``modified_entropy[class]``.
 
     ``spec``: the name of a battery or of an attack, or a list of names and of {name, params}. A battery leaves out what
     cannot run on such a target (`unfit`); an attack asked for by name is returned even so, for the audit to report why
     it did not run. ``budget``: the most queries per record; attacks that choose their number make the best of it.
+    ``updated``: whether there is the model before an update too, which batteries then compare with.
     Raises UsageError for unknown names and parameters, and for an empty list.
     """
     level = Access.parse(access)
@@ -196,6 +215,7 @@ def resolve(
     for entry in [spec] if isinstance(spec, str | Mapping) else spec:
         if isinstance(entry, str) and entry in BATTERIES:
             more = WHITE_BOX[entry] if level == Access.WHITE_BOX else ()
+            more = (*more, *(UPDATES[entry] if updated else ()))
             battery = [_build(each, task) for each in (*batteries[entry], *more)]
             able = [pair for pair in battery if not unfit(pair[1], task=task, access=level)]
             found = [pair for pair in able if _affordable(pair[1], budget)]
@@ -221,6 +241,10 @@ def _affordable(attack: Attack, budget: int | None) -> bool:
 
 def _within(attack: Attack, budget: int | None) -> Attack:
     """Return the attack with no more queries per record than the budget, where it chooses their number."""
+    each = getattr(attack, "each", None)
+    if each is not None:
+        made: Attack = each(lambda _, part: _within(part, budget))
+        return made
     spare: int = getattr(attack, "extra_queries", 0)
     wanted: int | None = getattr(attack, "queries", None)
     if budget is None or wanted is None or wanted + spare <= budget:
@@ -245,11 +269,21 @@ def _build(entry: Named, task: Task) -> tuple[str, Attack]:
         known = [*ATTACKS.names(), *BATTERIES]
         hint = did_you_mean(name, known) or "See `vestige list attacks`."
         raise UsageError(f"There is no attack or battery called '{name}'.", hint=hint)
-    attack: Attack = ATTACKS.create(name, params)
-    fields = {field.name for field in dataclasses.fields(attack)}  # type: ignore[arg-type]
-    if task == "regression" and "signal" in fields - set(params) and unfit(attack, task=task, access=Access.WHITE_BOX):
-        attack = ATTACKS.create(name, params | {"signal": REGRESSION_SIGNAL})
-    return name, attack
+    return name, _suited(ATTACKS.create(name, params), set(params), task)
+
+
+def _suited(attack: Attack, given: set[str], task: Task) -> Attack:
+    """Return the attack on a signal that a regression has, unless its signal was among the parameters ``given``."""
+    if task != "regression" or not unfit(attack, task=task, access=Access.WHITE_BOX):
+        return attack
+    each = getattr(attack, "each", None)
+    if each is not None:
+        made: Attack = each(lambda _, part: _suited(part, set(), task))
+        return made
+    if "signal" not in set(params_of(attack)) - given:
+        return attack
+    suited: Attack = dataclasses.replace(attack, signal=REGRESSION_SIGNAL)  # type: ignore[type-var]
+    return suited
 
 
 def _labels(chosen: Sequence[tuple[str, Attack]]) -> list[str]:
@@ -268,4 +302,6 @@ def _label(name: str, attack: Attack, *, brief: bool) -> str:
 def _word(key: str, value: Any) -> str:
     if isinstance(value, str):
         return value
+    if isinstance(value, tuple):
+        return "+".join(map(str, value))
     return key if value is True else f"{key}={value}"

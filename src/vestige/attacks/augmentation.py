@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from vestige.attacks.base import Evidence, Needs
-from vestige.attacks.learned import Model, check_model, draw_rows, fit, same_classes
+from vestige.attacks.learned import Family, check_family, draw_rows, fit, same_classes
 from vestige.errors import UsageError
 from vestige.records import Task
 from vestige.signals.base import key_of
@@ -22,9 +22,11 @@ Rule = Literal["counted", "learned"]
 class Augmentation:
     """Member if shifted, turned, mirrored or partly re-imputed copies of the record still get its true label.
 
-    Score (N,): how many do (``counted``), or the log-odds by an attack model that shadow models taught what each
-    variant says (``learned``). ``kind``: rotation, translation, flip, imputation, or auto (translation for images,
-    imputation otherwise); ``reach``: how far; ``model``: the kind of attack model; ``rows``: what it learns from.
+    Score (N,): larger = more likely a member; by the ``rule`` ``counted``, how many do, and by ``learned``, the
+    log-odds by an attack model that shadow models taught what each variant says. The adversary needs a label for each
+    variant, and shadow models to learn from. ``kind``: rotation, translation, flip, imputation, or auto (translation
+    for images, imputation otherwise); ``reach``: how far; ``family``: the kind of attack model; ``rows``: what it
+    learns from.
     """
 
     access: ClassVar[Access] = Access.LABEL
@@ -36,12 +38,12 @@ class Augmentation:
     rule: Rule = "counted"
     kind: Kind = "auto"
     reach: int | None = None
-    model: Model = "logistic"
+    family: Family = "logistic"
     rows: int = 5000
 
     def __post_init__(self) -> None:
         Decisions(kind=self.kind, reach=self.reach)
-        check_model(self.model)
+        check_family(self.family)
         if self.rule not in ("counted", "learned"):
             raise UsageError(f"Expected rule to be counted or learned, got '{self.rule}'.")
         if self.rows < 1:
@@ -81,7 +83,7 @@ class Augmentation:
             counts: FloatArray = own.sum(axis=1, dtype=np.float64)
             return counts
         same_classes(known, evidence)
-        taught = fit(self.model, draw_rows(known, self.key, per_side=self.rows, by_class=False), known.seed)
+        taught = fit(self.family, draw_rows(known, self.key, per_side=self.rows, by_class=False), known.seed)
         return taught(own)
 
     def queries_taken(self, evidence: Evidence) -> float:

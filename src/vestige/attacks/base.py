@@ -23,7 +23,8 @@ class Needs:
 
     ``signals``: table keys; ``shadows``: the fewest reference models it can work with, ``wants`` how many it uses at
     most (None: all); ``side``: which shadow values it may read (``out``: only those of models that did not train on
-    the record); ``population``: records that no model trained on; ``features``: the records' own features.
+    the record); ``population``: records that no model trained on; ``features``: the records' own features; ``prior``:
+    how likely each record is a member, as the adversary knows from elsewhere.
     """
 
     signals: tuple[str, ...]
@@ -32,6 +33,7 @@ class Needs:
     side: Side = "none"
     population: bool = False
     features: bool = False
+    prior: bool = False
 
 
 @runtime_checkable
@@ -59,7 +61,8 @@ class Evidence:
     table with the target as its only model; ``shadows``: a table of M reference models over the same N records;
     ``masks``: (M, N) bool, True where a reference trained on the record; ``features``: (N, d) float32 or None;
     ``population``: the same for Z records that neither the target nor any reference trained on, or None; ``seed``:
-    for attacks that draw.
+    for attacks that draw; ``block``: (M,) equal for references that were drawn together, where that is known;
+    ``prior``: (N,) what the adversary knows from elsewhere, as probabilities of membership, or None.
     """
 
     access: Access
@@ -72,6 +75,8 @@ class Evidence:
     features: FloatArray | None = None
     population: Evidence | None = None
     seed: int = 0
+    block: IntArray | None = None
+    prior: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -25,12 +25,13 @@ HELD_OUT = 4
 class BayesWB:
     """Member if the target's weights are displaced towards the record, away from those of proxies trained without it.
 
-    Score (N,): the log-odds of membership under Gaussian classes, of the last linear layer (``last``), summed over
-    the layers (``sum``), or combined by a logistic model that shadow models taught (``learned``), from ``rows`` members
-    and as many others at most. ``layers``: how many of the last linear layers are trained again; ``proxies``: how many
-    times; ``data``: on the training sets of shadow models (``references``) or on held-out records (``spare``).
-    ``form``: what is compared where nothing is learnt, the paper's ``logit`` (centred over classes) or the log-odds
-    (``odds``), which for more than two classes say more. See the signal `Displacement`.
+    Score (N,): the log-odds of membership under Gaussian classes; larger = more likely a member. By ``combination``: of
+    the last linear layer (``last``), summed over the layers (``sum``), or combined by a logistic model that shadow
+    models taught (``learned``), from ``rows`` members and as many others at most. The adversary needs the weights, the
+    recipe, and records to train proxies on. ``layers``: how many of the last linear layers are trained again;
+    ``proxies``: how many times; ``data``: on the training sets of shadow models (``references``) or on held-out records
+    (``spare``). ``form``: what is compared where nothing is learnt, the paper's ``logit`` (centred over classes) or the
+    log-odds (``odds``), which for more than two classes say more. See the signal `Displacement`.
     """
 
     access: ClassVar[Access] = Access.WHITE_BOX

@@ -20,10 +20,11 @@ from vestige.target import Access, FloatArray
 class Boundary:
     """Member if the decision boundary is far away, found by HopSkipJump with hard labels alone.
 
-    Score (N,): the distance in units of the features, 0 for a misclassified record. A record around which no other
-    label was found scores as far as the farthest one found: it is at least not near. ``queries``: at most, per record;
-    ``norm``: l2 or linf; ``subspace``: draw directions from a subspace of this size (QEBA); ``restarts``: searches that
-    share the queries, of which the nearest point counts.
+    Score (N,): the distance in units of the features, 0 for a misclassified record; larger = more likely a member. The
+    adversary needs many labels for each record, of points of its own making. A record around which no other label was
+    found scores as far as the farthest one found: it is at least not near. ``queries``: at most, per record; ``norm``:
+    l2 or linf; ``subspace``: draw directions from a subspace of this size (QEBA); ``restarts``: searches that share the
+    queries, of which the nearest point counts.
     """
 
     access: ClassVar[Access] = Access.LABEL

@@ -17,9 +17,9 @@ from vestige.target import Access
 class Calibrated:
     """The target's signal less its mean over references that did not train on the record.
 
-    Score (N,) float64, the mean over queries; larger = more likely a member. ``signal`` is any scalar signal, turned
-    so that members have more of it; log-odds tell several times more at low false-positive rates than the loss does.
-    Section 4 of the paper.
+    Score (N,) float64, the mean over queries; larger = more likely a member. The adversary needs shadow models that did
+    not train on the record. ``signal`` is any scalar signal, turned so that members have more of it; log-odds tell
+    several times more at low false-positive rates than the loss does. Section 4 of the paper.
     """
 
     access: ClassVar[Access] = Access.SCORE
@@ -47,9 +47,9 @@ class Calibrated:
 class Sablayrolles:
     """The target's signal less the midpoint between its means over IN and over OUT references.
 
-    Score (N,) float64, the mean over queries, above zero on the members' side; larger = more likely a member.
-    ``signal`` is any scalar signal, turned so that members have more of it: minus the loss by default, as in the
-    paper's section 4.
+    Score (N,) float64, the mean over queries, above zero on the members' side; larger = more likely a member. The
+    adversary needs shadow models that trained on the record and others that did not. ``signal`` is any scalar signal,
+    turned so that members have more of it: minus the loss by default, as in the paper's section 4.
     """
 
     access: ClassVar[Access] = Access.SCORE

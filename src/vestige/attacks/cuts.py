@@ -35,3 +35,24 @@ def best_cuts(values: FloatArray, members: BoolArray, groups: IntArray, count: i
         stop = start[group + 1] if group + 1 < count else len(g)
         cuts[group] = v[start[group] + int(np.argmax(gain[start[group] : stop]))]
     return cuts
+
+
+def best_bands(values: FloatArray, members: BoolArray, groups: IntArray, count: int) -> NDArray[np.float64]:
+    """Return (count, 2): each group's observed bounds that maximise the balanced accuracy of "member iff between".
+
+    All inputs (R,). Among equally good bands one that begins lowest. NaN for a group without members or non-members.
+    """
+    bands = np.full((count, 2), np.nan)
+    for group in np.unique(groups):
+        own = groups == group
+        distinct, places = np.unique(values[own].astype(np.float64), return_inverse=True)
+        inside = np.bincount(places, members[own], len(distinct)).astype(np.int64)
+        outside = np.bincount(places, ~members[own], len(distinct)).astype(np.int64)
+        if not inside.any() or not outside.any():
+            continue
+        # The best run of values: the largest difference between a running sum and the smallest one before it.
+        before = np.concatenate([[0], np.cumsum(inside * outside.sum() - outside * inside.sum())])
+        lowest = np.minimum.accumulate(before[:-1])
+        last = int(np.argmax(before[1:] - lowest))
+        bands[group] = distinct[int(np.argmin(before[: last + 1]))], distinct[last]
+    return bands

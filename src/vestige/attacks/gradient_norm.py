@@ -23,9 +23,10 @@ Calibration = Literal["none", "difference", "lira"]
 class GradientNorm:
     """Member if the gradient of the loss at the record, by the model's weights, is short.
 
-    Score (N,): minus the logarithm of the gradient's length. ``layer``: of all layers together (``all``), of the
-    ``first``, of the ``last``, or of a layer by its number. ``calibration``: ``difference`` takes away the mean over
-    shadow models that did not train on the record, ``lira`` is the log-likelihood ratio of models that did and did not.
+    Score (N,): minus the logarithm of the gradient's length; larger = more likely a member. The adversary needs the
+    weights, and shadow models to calibrate with. ``layer``: of all layers together (``all``), of the ``first``, of the
+    ``last``, or of a layer by its number. ``calibration``: ``difference`` takes away the mean over shadow models that
+    did not train on the record, ``lira`` is the log-likelihood ratio of models that did and did not.
     """
 
     access: ClassVar[Access] = Access.WHITE_BOX

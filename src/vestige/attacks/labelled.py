@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vestige.attacks.base import Evidence
-from vestige.attacks.learned import Double, Model, Rows, calibrated, draw_rows, fit, same_classes
+from vestige.attacks.learned import Double, Family, Rows, calibrated, draw_rows, fit, same_classes
 from vestige.target import FloatArray, IntArray
 
 CLASSES = 64
@@ -15,7 +15,7 @@ EXTREME = (0.001, 0.999)
 
 
 def taught_scores(
-    model: Model,
+    family: Family,
     known: Evidence,
     evidence: Evidence,
     key: str,
@@ -46,7 +46,7 @@ def taught_scores(
 
     drawn = Rows(features(drawn.features, drawn.labels), drawn.members, drawn.labels)
     place = np.arange(len(drawn)) % HELD_OUT == HELD_OUT - 1  # rows stand by class and side, so this takes of each
-    rule = calibrated(fit(model, drawn.pick(~place), known.seed), drawn.pick(place))
+    rule = calibrated(fit(family, drawn.pick(~place), known.seed), drawn.pick(place))
     return rule(features(own, labels))
 
 

@@ -19,12 +19,15 @@ from vestige.errors import AuditError, MissingDependency, UsageError
 from vestige.seeds import rng, seed_for
 from vestige.target import BoolArray, FloatArray, IntArray
 
-Model = Literal["mlp", "logistic", "boosting"]
+Family = Literal["mlp", "logistic", "boosting", "forest", "tree", "knn", "naive_bayes"]
 Double = NDArray[np.float64]
 Rule = Callable[[FloatArray], Double]
 PRIOR_WEIGHT = 1.0
 LEAST_SLOPE = 1e-3
 FAR = 30.0
+NEIGHBOURS = 25
+LEAF = 10
+"""Rows behind a nearest-neighbour or a tree's answer, at least: fewer would make nearly every answer a certain one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +46,10 @@ class Rows:
         return Rows(self.features[which], self.members[which], self.labels[which])
 
 
-def check_model(model: str) -> None:
-    """Raise UsageError unless ``model`` names a kind of attack model."""
-    if model not in get_args(Model):
-        raise UsageError(f"Expected the attack model to be {', '.join(get_args(Model))}, got '{model}'.")
+def check_family(family: str) -> None:
+    """Raise UsageError unless ``family`` names a kind of attack model."""
+    if family not in get_args(Family):
+        raise UsageError(f"Expected the attack model's family to be {', '.join(get_args(Family))}, got '{family}'.")
 
 
 def same_classes(known: Evidence, evidence: Evidence) -> None:
@@ -54,7 +57,7 @@ def same_classes(known: Evidence, evidence: Evidence) -> None:
     if known.classes != evidence.classes:
         raise UsageError(
             f"Expected shadow models of the target's {evidence.classes} classes, got {known.classes} classes.",
-            hint="Only ml_leaks_2 learns from models of other classes.",
+            hint="ml_leaks_1, ml_leaks_2 and shokri with per_class = false learn from models of other classes.",
         )
 
 
@@ -85,7 +88,7 @@ def draw_rows(evidence: Evidence, key: str, *, per_side: int, by_class: bool) ->
     return _balanced(kept, classes)
 
 
-def fit(model: Model, rows: Rows, seed: int) -> Rule:
+def fit(family: Family, rows: Rows, seed: int) -> Rule:
     """Teach one attack model; the rule it returns maps (R, K) features to (R,) log-odds of membership."""
     try:
         from sklearn.exceptions import ConvergenceWarning
@@ -95,16 +98,23 @@ def fit(model: Model, rows: Rows, seed: int) -> Rule:
         ) from error
     x = rows.features.astype(np.float64)
     centre, scale = x.mean(axis=0), x.std(axis=0)
+    if not scale.any():
+        return lambda features: np.zeros(len(features))  # all rows alike: there is nothing to learn
     scale[scale == 0.0] = 1.0
-    classifier = _classifier(model, len(rows), seed_for(seed, "attack", model) % 2**32)
+    classifier = _classifier(family, len(rows), seed_for(seed, "attack", family) % 2**32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         classifier.fit((x - centre) / scale, rows.members.astype(np.int64))
 
     def rule(features: FloatArray) -> Double:
         scaled = (features.astype(np.float64) - centre) / scale
-        if model != "mlp":
+        if hasattr(classifier, "decision_function"):
             return np.asarray(classifier.decision_function(scaled), np.float64)
+        if family in ("tree", "forest", "knn"):
+            # A share of at least so many rows: none is as sure as a share of 0 or 1 would have it.
+            least = 0.5 / (1 + (min(NEIGHBOURS, len(rows)) if family == "knn" else LEAF))
+            share = np.clip(classifier.predict_proba(scaled)[:, 1], least, 1 - least)
+            return np.asarray(np.log(share) - np.log1p(-share), np.float64)
         with np.errstate(divide="ignore"):  # a certain answer has log-odds of ±inf, which the clip below brings back
             odds = classifier.predict_log_proba(scaled)
         return np.asarray(np.clip(odds[:, 1] - odds[:, 0], -FAR, FAR), np.float64)
@@ -149,17 +159,33 @@ def _balanced(rows: Rows, classes: int) -> Rows:
     return rows.pick(place < counts.reshape(-1, 2).min(axis=1)[rows.labels])
 
 
-def _classifier(model: Model, rows: int, seed: int) -> Any:
-    if model == "logistic":
+def _classifier(family: Family, rows: int, seed: int) -> Any:
+    if family == "logistic":
         from sklearn.linear_model import LogisticRegression
 
         return LogisticRegression(max_iter=200, random_state=seed)
-    if model == "boosting":
+    if family == "boosting":
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         return HistGradientBoostingClassifier(
             max_iter=60, max_leaf_nodes=15, learning_rate=0.1, early_stopping=False, random_state=seed
         )
+    if family == "tree":
+        from sklearn.tree import DecisionTreeClassifier
+
+        return DecisionTreeClassifier(min_samples_leaf=min(LEAF, max(1, rows // 4)), random_state=seed)
+    if family == "forest":
+        from sklearn.ensemble import RandomForestClassifier
+
+        return RandomForestClassifier(100, min_samples_leaf=min(LEAF, max(1, rows // 4)), random_state=seed)
+    if family == "knn":
+        from sklearn.neighbors import KNeighborsClassifier
+
+        return KNeighborsClassifier(min(NEIGHBOURS, rows))
+    if family == "naive_bayes":
+        from sklearn.naive_bayes import GaussianNB
+
+        return GaussianNB(var_smoothing=1e-3)
     from sklearn.neural_network import MLPClassifier
 
     return MLPClassifier(

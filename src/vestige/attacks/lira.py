@@ -41,14 +41,16 @@ def log_density(residual: Floats, variance: Floats, freedom: Floats) -> Floats:
 
 @dataclass(frozen=True, kw_only=True)
 class LiRA:
-    """The likelihood-ratio attack with IN and OUT references (online).
+    """How much likelier what the target shows is under models that trained on the record than under others.
 
-    Score (N,) float64: the log-likelihood ratio of the target's signal, summed over queries; larger = more likely a
-    member. ``variance``: ``per_record`` and ``pooled`` are the paper's two Gaussians, the latter from residuals
-    within records; ``shrunk`` weighs them by how much variances really differ between records, and uses the Student-t
-    that follows. ``centre``: ``mean`` (the paper), ``median`` (its code) or ``shrunk`` (means that borrow strength
-    across records, for few references). Sections IV–VI of the paper. For regression use
-    ``signal="negative_log_loss"``. Raises UsageError for an unknown option.
+    The likelihood-ratio attack, online. Score (N,) float64: the log-likelihood ratio of the target's signal, summed
+    over queries; larger = more likely a member. The adversary needs shadow models that trained on the record and others
+    that did not (IN and OUT references), the more the better. ``variance``: ``per_record`` and
+    ``pooled`` are the paper's two Gaussians, the latter from residuals within records; ``shrunk`` weighs them by how
+    much variances really differ between records, and uses the Student-t that follows. ``centre``: ``mean`` (the paper),
+    ``median`` (its code) or ``shrunk`` (means that borrow strength across records, for few references). ``signal`` is
+    any scalar signal; for regression use ``signal="negative_log_loss"``. Sections IV–VI of the paper. Raises UsageError
+    for an unknown option.
     """
 
     access: ClassVar[Access] = Access.SCORE
@@ -87,13 +89,14 @@ class LiRA:
 
 @dataclass(frozen=True, kw_only=True)
 class LiRAOffline:
-    """The likelihood-ratio attack with OUT references alone (offline).
+    """How far what the target shows of a record lies above what models that did not train on it show.
 
-    Score (N,) float64, summed over queries; larger = more likely a member. ``sides="one"``, as in the paper's
-    Equation 4: −log Pr[Z > z] for how far the target's signal lies above the OUT distribution, exact far into the
-    tail. ``sides="two"``, as in the published code: −log density, so that unusually low confidence counts as
-    membership too. ``variance`` and ``centre`` as in LiRA, but always Gaussian. For regression use
-    ``signal="negative_log_loss"``. Raises UsageError for an unknown option.
+    The likelihood-ratio attack, offline. Score (N,) float64, summed over queries; larger = more likely a member. The
+    adversary needs shadow models that did not train on the record, so one pool serves for records that it meets later.
+    ``sides="one"``, as in the paper's Equation 4: −log Pr[Z > z] for how far the target's signal lies above the OUT
+    distribution, exact far into the tail. ``sides="two"``, as in the published code: −log density, so that unusually
+    low confidence counts as membership too. ``variance`` and ``centre`` as in LiRA, but always Gaussian. ``signal`` is
+    any scalar signal; for regression use ``signal="negative_log_loss"``. Raises UsageError for an unknown option.
     """
 
     access: ClassVar[Access] = Access.SCORE

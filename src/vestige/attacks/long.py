@@ -24,11 +24,11 @@ _SAME = 1e-4  # relative difference below which two distances are the same, what
 class Long:
     """Tail probability among OUT references for records without near neighbours; abstains on the others.
 
-    Score (N,) float64; larger = more likely a member. The ``fraction`` of records farthest from their nearest
-    neighbour in feature space (columns scaled to unit variance) are scored as by Attack-R; every other record gets a
-    score below all of theirs, ordered the same way, so that a threshold that admits no more than the selected records
-    acts as the paper's abstaining attack. Sections 4 and 5 of the paper. Raises UsageError for a fraction outside (0,
-    1].
+    Score (N,) float64; larger = more likely a member. The ``fraction`` of records farthest from their nearest neighbour
+    in feature space (columns scaled to unit variance) are scored as by Attack-R; every other record gets a score below
+    all of theirs, ordered the same way, so that a threshold that admits no more than the selected records acts as the
+    paper's abstaining attack. ``signal`` is any scalar signal, turned so that members have more of it. Sections 4 and 5
+    of the paper. Raises UsageError for a fraction outside (0, 1].
     """
 
     access: ClassVar[Access] = Access.SCORE

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 
 from vestige.attacks.base import Evidence, Needs
-from vestige.attacks.learned import Model, calibrated, check_model, draw_rows, fit
+from vestige.attacks.learned import Family, calibrated, check_family, draw_rows, fit
 from vestige.errors import UsageError
 from vestige.records import Task
 from vestige.target import Access, FloatArray
@@ -30,8 +30,9 @@ SIGNAL_OF: dict[str, tuple[str, float]] = {
 class MLLeaks1:
     """One shadow model of the same kind, and one attack model for all classes on the three largest probabilities.
 
-    Score (N,): the log-odds of membership. The features are sorted log-probabilities, so relabelling the classes
-    changes nothing. ``model``: the kind of attack model. Raises MissingDependency without scikit-learn.
+    Score (N,): the log-odds of membership, larger = more likely a member. The adversary needs one shadow model, trained
+    on records like the target's. The features are sorted log-probabilities, so relabelling the classes changes nothing.
+    ``family``: the kind of attack model. Raises MissingDependency without scikit-learn.
     """
 
     access: ClassVar[Access] = Access.SCORE
@@ -41,10 +42,10 @@ class MLLeaks1:
     any_classes: ClassVar[bool] = True
     trains: ClassVar[bool] = True
 
-    model: Model = "mlp"
+    family: Family = "mlp"
 
     def __post_init__(self) -> None:
-        check_model(self.model)
+        check_family(self.family)
 
     @property
     def needs(self) -> Needs:
@@ -63,16 +64,19 @@ class MLLeaks1:
             # Too few rows to learn anything from: the largest probability is what is left.
             return own[:, 0].astype(np.float64)
         place = np.arange(len(rows)) % HELD_OUT == HELD_OUT - 1
-        rule = calibrated(fit(self.model, rows.pick(~place), known.seed), rows.pick(place))
+        rule = calibrated(fit(self.family, rows.pick(~place), known.seed), rows.pick(place))
         return rule(own)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MLLeaks2(MLLeaks1):
-    """The first adversary with a shadow model of another dataset or architecture: the features mean the same there.
+    """One shadow model of another dataset or architecture, and an attack model that carries over from there.
 
-    Score (N,): the log-odds of membership. ``transfer`` takes the evidence on the other dataset; ``score`` learns from
-    the shadow model it is given, which is what the audit's shadow data and architecture say it is.
+    Score (N,): the log-odds of membership, larger = more likely a member. The adversary is the first one with less
+    knowledge: its shadow model may be of other records (``[shadow] data``) or of another kind (``[shadow]
+    architecture``), since the largest probabilities mean the same there. ``transfer`` takes the evidence on the other
+    dataset; ``score`` learns from the shadow model it is given, which is what the audit's shadow data and architecture
+    say it is.
     """
 
     paper: ClassVar[str] = f"{PAPER}, section IV"
@@ -82,8 +86,8 @@ class MLLeaks2(MLLeaks1):
 class MLLeaks3:
     """No shadow model and no label: how sure the target is of whatever it says.
 
-    Score (N,): by ``statistic``, the log of the largest probability (``max``), the deviation of the probabilities
-    (``std``), or minus their entropy (``entropy``).
+    Score (N,), larger = more likely a member: by ``statistic``, the log of the largest probability (``max``), the
+    deviation of the probabilities (``std``), or minus their entropy (``entropy``).
     """
 
     access: ClassVar[Access] = Access.SCORE

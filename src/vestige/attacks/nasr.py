@@ -9,7 +9,7 @@ import numpy as np
 
 from vestige.attacks.base import Evidence, Needs
 from vestige.attacks.labelled import taught_scores
-from vestige.attacks.learned import Double, Model, check_model
+from vestige.attacks.learned import Double, Family, check_family
 from vestige.errors import UsageError
 from vestige.records import Task
 from vestige.target import Access, FloatArray
@@ -22,14 +22,15 @@ ROUNDS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Nasr:
-    """Gradients, activations, answer, loss and label of a record, component by component.
+    """What every layer does with a record: gradients, activations, answer, loss and label, component by component.
 
-    Score (N,): the log-odds of membership, by an attack model that shadow models taught; or, when not ``supervised``,
-    by the target alone: gradient length, loss, uncertainty and correctness are squeezed into one number (the best
-    linear autoencoder, which is their first principal component) and records fall into two clusters along it, of
-    which the one with the smaller gradients is the members'. Every component enters in a form that does not depend on
-    how a model numbers its hidden units. ``model``, ``rows``: the kind of attack model and how many shadow rows of
-    members, and of non-members, it learns from.
+    Score (N,): the log-odds of membership, larger = more likely a member. The adversary needs the weights. By default
+    the judge is an attack model that shadow models taught; or, when not ``supervised``, by the target alone: gradient
+    length, loss, uncertainty and correctness are squeezed into one number (the best linear autoencoder, which is their
+    first principal component) and records fall into two clusters along it, of which the one with the smaller gradients
+    is the members'. Every component enters in a form that does not depend on how a model numbers its hidden units.
+    ``family``, ``rows``: the kind of attack model and how many shadow rows of members, and of non-members, it learns
+    from.
     """
 
     access: ClassVar[Access] = Access.WHITE_BOX
@@ -41,11 +42,11 @@ class Nasr:
     pools_records: ClassVar[bool] = True
 
     supervised: bool = True
-    model: Model = "mlp"
+    family: Family = "mlp"
     rows: int = 10_000
 
     def __post_init__(self) -> None:
-        check_model(self.model)
+        check_family(self.family)
         if self.rows < 1:
             raise UsageError(f"Expected at least one row, got {self.rows}.")
 
@@ -68,7 +69,7 @@ class Nasr:
     def transfer(self, known: Evidence, evidence: Evidence) -> FloatArray:
         """Return (N,) scores of ``evidence``, learning from the shadow models of ``known``."""
         if self.supervised:
-            return taught_scores(self.model, known, evidence, KEY, rows=self.rows, fallback=LOSS)
+            return taught_scores(self.family, known, evidence, KEY, rows=self.rows, fallback=LOSS)
         own = evidence.target(KEY)[:, 0].astype(np.float64)
         return two_clusters(embedded(own[:, list(EMBEDDED)]))
 

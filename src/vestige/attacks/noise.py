@@ -19,8 +19,9 @@ class Noise:
     """Member if noisy copies of the record still get its true label, a stand-in for its distance to the boundary.
 
     Score (N,): the share of ``queries`` copies that do, plus half a copy when the record itself does, which is asked
-    too. ``kind``: gaussian, flip, salt_pepper, or auto (flips for binary features and categories, else gaussian);
-    ``amount``: of noise, see `vestige.signals.labels.robustness`.
+    too; larger = more likely a member. The adversary needs many labels for each record, and to know how the features
+    are spread. ``kind``: gaussian, flip, salt_pepper, or auto (flips for binary features and categories, else
+    gaussian); ``amount``: of noise, see `vestige.signals.labels.robustness`.
     """
 
     access: ClassVar[Access] = Access.LABEL

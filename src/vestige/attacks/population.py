@@ -18,11 +18,12 @@ LEAST_LOSS = 1e-46
 
 @dataclass(frozen=True, kw_only=True)
 class AttackP:
-    """Minus the log of the share of population records on which the target's own loss is smaller than on this one.
+    """How few of the records that nobody trained on have as small a loss under the target as this one.
 
-    Score (N,) ≥ 0: -log of a p-value, so ``score > -log α`` has a false-positive rate of about α. The empirical
-    distribution is joined up by straight lines in log-loss, which leaves the ranking, and so the ROC, exactly that of
-    the loss. Raises AuditError without population records.
+    Score (N,) ≥ 0: minus the log of that share, a p-value, so ``score > -log α`` has a false-positive rate of about α;
+    larger = more likely a member. The adversary needs records that the target did not train on, and no shadow model.
+    The empirical distribution is joined up by straight lines in log-loss, which leaves the ranking, and so the ROC,
+    exactly that of the loss. Raises AuditError without population records.
     """
 
     access: ClassVar[Access] = Access.SCORE

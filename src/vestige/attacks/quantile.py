@@ -28,8 +28,9 @@ class Quantile:
     Score (N,) float64: z = (s − μ(x, y)) / σ(x, y), so "member iff z ≥ Φ⁻¹(1 − α)" has a false-positive rate of about
     α; larger = more likely a member. μ and σ are the Gaussian head of the paper's section 3, learnt from the target's
     answers on population records; without a population, from references' answers on records they did not train on.
-    ``regressor``: ``boosting`` (trees, needs scikit-learn) or ``linear`` (features, their squares and the label).
-    Raises AuditError without non-members to learn from.
+    ``signal`` is any scalar signal, turned so that members have more of it; ``regressor``: ``boosting`` (trees, needs
+    scikit-learn) or ``linear`` (features, their squares and the label); ``use_label``: whether μ and σ may depend on
+    the true label. Raises AuditError without non-members to learn from.
     """
 
     access: ClassVar[Access] = Access.SCORE

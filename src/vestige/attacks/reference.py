@@ -18,12 +18,14 @@ from vestige.target import Access, BoolArray
 
 @dataclass(frozen=True, kw_only=True)
 class AttackR:
-    """The log-odds of the empirical p-value of the target's signal among the record's OUT references.
+    """How few of the models that did not train on a record show as much of a signal as the target does.
 
-    Score (N,) float64, the mean over queries; larger = more likely a member. With n references the p-value has n + 1
-    levels, so Pr[score > log((1 − α)/α)] ≤ α for non-members at α = 1/(n + 1), 2/(n + 1), …; within a level, records
-    are ordered by interpolation between neighbouring references, and beyond the outermost by how many deviations they
-    lie off, exact far into the tail. ``signal`` is any scalar signal, turned so that members have more of it.
+    Score (N,) float64: the log-odds of the empirical p-value among the record's OUT references, the mean over queries;
+    larger = more likely a member. The adversary needs shadow models that did not train on the record. With n references
+    the p-value has n + 1 levels, so Pr[score > log((1 − α)/α)] ≤ α for non-members at α = 1/(n + 1), 2/(n + 1), …;
+    within a level, records are ordered by interpolation between neighbouring references, and beyond the outermost by
+    how many deviations they lie off, exact far into the tail. ``signal`` is any scalar signal, turned so that members
+    have more of it.
     """
 
     access: ClassVar[Access] = Access.SCORE

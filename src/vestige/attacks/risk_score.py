@@ -20,11 +20,13 @@ FLOOR = 1e-10
 
 @dataclass(frozen=True, kw_only=True)
 class RiskScore:
-    """P(member | modified entropy, class) by Bayes' rule, from a pair of log-spaced histograms per class of shadows.
+    """The probability of membership given the modified entropy and the class, by Bayes' rule, from shadow models.
 
-    Score (N,): a probability, in at most ``bins`` levels per class. A value outside the shadows' range counts in the
-    end bin, one in a bin that no shadow value fell in takes the nearest filled bin's posterior, and a class without
-    shadow members or without shadow non-members uses the histograms of all classes together.
+    Score (N,): a probability, from a pair of log-spaced histograms per class, in at most ``bins`` levels; larger = more
+    likely a member. The adversary needs one shadow model and uses up to ten. ``prior``: how likely membership is before
+    anything is seen. A value outside the shadows' range counts in the end bin, one in a bin that no shadow value fell
+    in takes the nearest filled bin's posterior, and a class without shadow members or without shadow non-members uses
+    the histograms of all classes together.
     """
 
     access: ClassVar[Access] = Access.SCORE

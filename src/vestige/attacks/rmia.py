@@ -23,16 +23,17 @@ _PAIRS = 1 << 22  # record × population comparisons held at once
 
 @dataclass(frozen=True, kw_only=True)
 class RMIA:
-    """The relative attack with IN and OUT references (online).
+    """How much likelier the target finds a record than models at large do, set against how it finds other records.
 
-    Score (N,) float64: the log of r(x) = p(x | target) / p(x), where p(x) averages the mean IN and the mean OUT
-    likelihood; larger = more likely a member. It ranks records as the paper's Pr[r(x) ≥ γ·r(z)] over population
-    records z does, without that fraction's ties; `rank` gives the fraction itself, so ``gamma`` matters there and not
-    to the score. Several queries are joined by their mean log-ratio (``aggregate="mean"``) or by the published code's
-    majority vote for each pair (``"vote"``, which needs a population). ``temperature`` divides the logits; ``trim``
-    leaves out that share of a record's references, half at each end; ``offline_a`` is the line by which a record
-    without IN references is still given one. Sections 3 and 4 of the paper. Raises UsageError for an impossible
-    option.
+    The relative attack, online. Score (N,) float64: the log of r(x) = p(x | target) / p(x), where p(x) averages the
+    mean IN and the mean OUT likelihood; larger = more likely a member. The adversary needs shadow models that trained
+    on the record and others that did not; a few go far. It ranks records as the paper's Pr[r(x) ≥
+    γ·r(z)] over population records z does, without that fraction's ties; `rank` gives the fraction itself, so ``gamma``
+    matters there and not to the score. Several queries are joined by their mean log-ratio (``aggregate="mean"``) or by
+    the published code's majority vote for each pair (``"vote"``, which needs a population). ``temperature`` divides the
+    logits; ``trim`` leaves out that share of a record's references, half at each end; ``offline_a`` is the line by
+    which a record without IN references is still given one. Sections 3 and 4 of the paper. Raises UsageError for an
+    impossible option.
     """
 
     access: ClassVar[Access] = Access.SCORE
@@ -112,11 +113,12 @@ class RMIA:
 
 @dataclass(frozen=True, kw_only=True)
 class RMIAOffline(RMIA):
-    """The relative attack with OUT references alone (offline).
+    """How much likelier the target finds a record than models that did not train on it do.
 
-    As RMIA, with the mean IN likelihood guessed as ``offline_a``·p_out + (1 − ``offline_a``). ``offline_a="auto"``
-    sets it by attacking references in the target's place; only for that does it look at IN values, and never at the
-    target's.
+    The relative attack, offline: as RMIA, larger = more likely a member, with the mean IN likelihood guessed as
+    ``offline_a``·p_out + (1 − ``offline_a``), so that the adversary needs only shadow models that did not train on the
+    record. ``offline_a="auto"`` sets it by attacking references in the target's place; only for that does it look at IN
+    values, and never at the target's.
     """
 
     offline_a: float | Literal["auto"] = FALLBACK

@@ -14,9 +14,10 @@ from vestige.signals.process.metrics import METRICS
 class SeqMIA(Trajectory):
     """Member if five metrics change, over a student's epochs and up to the target, in the order in which members' do.
 
-    Score (N,): the difference of the logits of a recurrent network with attention, taught by shadow models; the metrics
-    are the loss, the largest probability, the deviation of the probabilities, the entropy and the modified entropy.
-    Parameters are those of the trajectory attack, and both read one distillation.
+    Score (N,): the difference of the logits of a recurrent network with attention, taught by shadow models; larger =
+    more likely a member. The metrics are the loss, the largest probability, the deviation of the probabilities, the
+    entropy and the modified entropy. The adversary needs what it needs for the trajectory attack, whose parameters
+    these are, and both read one distillation. Section 4 of the paper.
     """
 
     paper: ClassVar[str] = "Li, Li, Wu et al., SeqMIA: sequential-metric based membership inference attack, CCS 2024"

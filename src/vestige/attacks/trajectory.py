@@ -30,11 +30,13 @@ class Trajectory:
     """Member if its losses, from the first epoch of a student of the target to the target, run as members' do.
 
     Score (N,): the difference of the logits of an attack model that shadow models taught what the losses of members and
-    of others look like, the shadow models having students of their own. Without any epoch it is minus the loss.
-    ``process``: ``distilled``, or ``snapshots`` of the target's own training, for an adversary who has them (white-box
-    access); ``epochs``: of the student, or of the training at most; ``records`` and ``student``: see the ``distilled``
-    signal. ``model``: the paper's network, or ``boosting`` or ``logistic`` on a summary of the sequence; ``models``:
-    how many shadow models teach it, and ``rows``: from how many members and as many others of theirs.
+    of others look like, the shadow models having students of their own; larger = more likely a member. Without any
+    epoch it is minus the loss. The adversary needs the recipe, to train students by, and the target's answers to
+    records enough to teach one. ``process``: ``distilled``, or ``snapshots`` of the target's own training, for an
+    adversary who has them (white-box access); ``epochs``: of the student, or of the training at most; ``records`` and
+    ``student``: see the ``distilled`` signal. ``model``: the paper's network, or ``boosting`` or ``logistic`` on a
+    summary of the sequence; ``models``: how many shadow models teach it, and ``rows``: from how many members and as
+    many others of theirs.
     """
 
     access: ClassVar[Access] = Access.SCORE

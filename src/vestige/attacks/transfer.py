@@ -18,8 +18,10 @@ KEY = "extraction"
 class Transfer:
     """Member if a copy of the target, trained on the target's labels of held-out records, is sure of the true label.
 
-    Score (N,): the copy's log-probability of the true label where the target itself gives that label; the others rank
-    below all of those, in the copy's order. The held-out records are asked about once, each record once.
+    Score (N,): the copy's log-probability of the true label where the target itself gives that label, the others below
+    all of those, in the copy's order; larger = more likely a member. The adversary needs records that the target did
+    not train on, each of which it has labelled by the target once, and the recipe to train the copy by. Section 4 of
+    the paper.
     """
 
     access: ClassVar[Access] = Access.LABEL

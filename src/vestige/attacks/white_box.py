@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from vestige.attacks.base import Evidence, Needs
 from vestige.attacks.labelled import taught_scores
-from vestige.attacks.learned import Model, check_model
+from vestige.attacks.learned import Family, check_family
 from vestige.attacks.relative import relative
 from vestige.errors import UsageError
 from vestige.records import Task
@@ -21,11 +21,12 @@ MODELS = 10
 class WhiteBox:
     """An attack model taught by shadow models on answer, loss, gradients, hidden values and label.
 
-    Score (N,): the log-odds of membership. Models number their hidden units as training happened to, so gradients and
-    hidden values enter as lengths and sorted values, which mean the same in every model. ``calibrated``: it also sees
-    by how much each differs from what models without the record show, where there are enough of them. ``model``: the
-    kind of attack model; ``rows``: how many shadow rows of members, and of non-members, it learns from at most. Raises
-    MissingDependency without scikit-learn.
+    Score (N,): the log-odds of membership, larger = more likely a member. The adversary needs the weights, and shadow
+    models to learn from and to calibrate with. Models number their hidden units as training happened to, so gradients
+    and hidden values enter as lengths and sorted values, which mean the same in every model. ``calibrated``: it also
+    sees by how much each differs from what models without the record show, where there are enough of them. ``family``:
+    the kind of attack model; ``rows``: how many shadow rows of members, and of non-members, it learns from at most.
+    Raises MissingDependency without scikit-learn.
     """
 
     access: ClassVar[Access] = Access.WHITE_BOX
@@ -38,11 +39,11 @@ class WhiteBox:
     trains: ClassVar[bool] = True
 
     calibrated: bool = True
-    model: Model = "boosting"
+    family: Family = "boosting"
     rows: int = 10_000
 
     def __post_init__(self) -> None:
-        check_model(self.model)
+        check_family(self.family)
         if self.rows < 1:
             raise UsageError(f"Expected at least one row, got {self.rows}.")
 
@@ -61,4 +62,4 @@ class WhiteBox:
             taught, asked = relative(known, KEY, models=MODELS), relative(evidence, KEY, models=MODELS)
             if taught is not None and asked is not None:
                 known, evidence = taught, asked
-        return taught_scores(self.model, known, evidence, KEY, rows=self.rows)
+        return taught_scores(self.family, known, evidence, KEY, rows=self.rows)

@@ -19,8 +19,10 @@ class YOQO:
     """Member if the target keeps the true label at a point where models without the record would not.
 
     Score (N,): 1 if it does, else 0, plus less than a half that orders equal answers by how sure the shadow models
-    without the record are of another label there. One query a record. ``online``: shadow models with the record help to
-    find the point; ``models``: at most, of each kind; ``steps`` and ``rate`` of the descent that finds it.
+    without the record are of another label there; larger = more likely a member. The adversary needs one label for each
+    record, and shadow models that can be differentiated, which only networks can. ``online``: shadow models with the
+    record help to find the point; ``models``: at most, of each kind; ``steps`` and ``rate`` of the descent that finds
+    it.
     """
 
     access: ClassVar[Access] = Access.LABEL

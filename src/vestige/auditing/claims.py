@@ -21,7 +21,7 @@ from vestige.log import AttackResult, Claim, Epsilon
 from vestige.metrics.epsilon import Coins, EpsilonBound, clopper_pearson, gdp_fit, one_run, one_run_fdp
 from vestige.metrics.estimate import Array
 from vestige.metrics.shares import shares
-from vestige.privacy_claim import FORMAL, PrivacyClaim
+from vestige.privacy_claim import FORMAL, GAUSSIAN, PrivacyClaim
 from vestige.registry import did_you_mean
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ PREFERRED = ("rmia", "lira", "rmia_offline", "lira_offline", "loss")
 Method = Callable[[float], EpsilonBound]
 """Confidence → what the method finds."""
 COUPLED = "all scores come from one training, which couples them"
-GAUSSIAN = ("gaussian", "subsampled_gaussian")
 
 
 def declared(config: ClaimConfig) -> PrivacyClaim:

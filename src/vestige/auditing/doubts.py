@@ -50,6 +50,8 @@ def _data(outcome: Outcome) -> Iterator[checks.Check | None]:
     part = records.take(audited)
     yield checks.few_nonmembers(int((~truth).sum()), outcome.audit.config.audit.fpr)
     yield checks.member_imbalance(int(truth.sum()), int((~truth).sum()))
+    if part.prior is not None and any(s.attack.needs.prior for s in outcome.scores.values() if isinstance(s, Scores)):
+        yield checks.prior_used(part.prior, truth)
     features = part.matrix()
     yield checks.duplicates(
         exact_duplicates(part), truth, near=checks.near_duplicates(features, truth, seed=outcome.audit.config.seed)

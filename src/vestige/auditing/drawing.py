@@ -54,6 +54,12 @@ def draw_split(config: AuditConfig, inputs: Inputs, shadows: int) -> Split:
     )
 
 
+def draw_target(config: AuditConfig, inputs: Inputs) -> Split:
+    """Return the split of the target alone, however many models will take its place later."""
+    audit = config.audit.model_copy(update={"targets": 1})
+    return draw_split(config.model_copy(update={"audit": audit}), inputs, 0)
+
+
 def check_targets(split: Split, targets: int, needs: Mapping[str, int]) -> None:
     """Raise UsageError when fewer models than asked can take the target's place, before any is trained.
 

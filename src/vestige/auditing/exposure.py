@@ -13,9 +13,9 @@ from vestige.attacks.moments import Moments as ReferenceMoments
 from vestige.attacks.moments import collect
 from vestige.auditing.protocol import Scores
 from vestige.log import Figure, RecordRisk, Risk, Slice
+from vestige.log_entries import figure
 from vestige.metrics import (
     Calibration,
-    Estimate,
     Moments,
     RiskSlice,
     calibrate,
@@ -63,7 +63,7 @@ def risk_of(outcome: Outcome) -> tuple[Risk | None, list[RecordRow]]:
     if field is None:
         return None, []
     found = {label: scores for label, scores in outcome.scores.items() if isinstance(scores, Scores)}
-    exposed = _exposures(field)
+    exposed = exposures(field)
     best = strongest(outcome, found)
     if best is None:
         return None, _rows(outcome, found, None, exposed)
@@ -113,14 +113,18 @@ def _calibration(scores: Scores) -> Calibration:
     return calibrate(inside, outside, prior=0.5)
 
 
-def _exposures(field: Field) -> Array | None:
+def exposures(field: Field, model: int = 0) -> Array | None:
+    """Return how exposed each audited record is, by the references of one model alone; None where they are too few.
+
+    The membership in that model has no part in it, so records may be chosen by it and then judged on that model.
+    """
     signal = "log_odds" if field.records.classes else "negative_log_loss"
     if signal not in field.table.columns:
         return None
     watcher = _Watching(signal)
-    if len(field.references(0, watcher)) < FEWEST_MODELS:
+    if len(field.references(model, watcher)) < FEWEST_MODELS:
         return None
-    evidence = field.evidence(0, watcher)
+    evidence = field.evidence(model, watcher)
     outside, inside = collect(evidence, signal)
     try:
         return exposure(_moments(inside), _moments(outside))
@@ -131,13 +135,6 @@ def _exposures(field: Field) -> Array | None:
 def _moments(side: ReferenceMoments) -> Moments:
     freedom = np.where(side.freedom > 0, side.freedom, np.nan)
     return moments(count=side.count, mean=side.mean[:, 0], variance=side.scatter[:, 0] / freedom)
-
-
-def figure(estimate: Estimate) -> Figure:
-    """Return the log's form of an estimate."""
-    return Figure(
-        value=estimate.value, low=estimate.low, high=estimate.high, method=estimate.method, reason=estimate.reason
-    )
 
 
 def _slices(outcome: Outcome, scores: Scores, posterior: Array) -> list[Slice]:
@@ -181,6 +178,8 @@ def _rows(
     exposed: FloatArray | None,
 ) -> list[RecordRow]:
     records, audited, truth = outcome.audit.inputs.records, outcome.split.audited, outcome.truth
+    columns = {name: scores.target for name, scores in found.items()}
+    columns |= {f"{name} {word}": said for name, scores in found.items() for word, said in scores.remarks.items()}
     rows = []
     for place, row in enumerate(audited):
         label = records.classes[int(records.y[row])] if records.classes else f"{float(records.y[row]):.6g}"
@@ -196,7 +195,7 @@ def _rows(
                 posterior_low=low,
                 posterior_high=high,
                 exposure=seen,
-                scores={name: float(scores.target[place]) for name, scores in found.items()},
+                scores={name: float(values[place]) for name, values in columns.items()},
             )
         )
     return rows

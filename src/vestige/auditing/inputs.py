@@ -5,14 +5,17 @@ objects.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from vestige.auditing.updates import with_update
 from vestige.backends import RECIPES
 from vestige.config import AuditConfig, DataConfig, RecipeConfig
 from vestige.datasets import DATASETS, load_dataset
+from vestige.defend import layers_of
+from vestige.defend.layers import Layers
 from vestige.errors import ConfigError, DataError, UsageError
 from vestige.loading import load_file, read_members
 from vestige.records import Records
@@ -32,6 +35,7 @@ class Inputs:
     recipe: Recipe | None
     target: Target | None = None
     members: BoolArray | None = None
+    defences: Layers = field(default_factory=Layers)
     source: str = "arrays"
 
     def __post_init__(self) -> None:
@@ -41,6 +45,11 @@ class Inputs:
             )
         if self.members is not None and len(self.members) != len(self.records):
             raise DataError(f"Expected {len(self.records)} membership flags, one per record, got {len(self.members)}.")
+        if self.records.prior is not None and self.target is None:
+            raise UsageError(
+                "A prior says who an existing target was trained on, and here a target is trained on a random half.",
+                hint="Name the model in [target], or leave out [data] prior.",
+            )
         if self.recipe is not None and not isinstance(self.recipe, Recipe):
             raise UsageError(
                 f"Expected a recipe, which says how such models are trained, got a {type(self.recipe).__name__}.",
@@ -70,22 +79,23 @@ def from_config(config: AuditConfig, *, fetching: Fetching | None = None) -> Inp
     data = config.data if config.target is None else config.data.model_copy(update={"limit": None})
     records, flags = load_records(data, seed=config.seed, member=member_column(config), fetching=fetching)
     recipe = make_recipe(config.recipe)
-    if config.defences:
-        raise ConfigError(
-            f"[[defences]] names '{config.defences[0].kind}', and no defence is registered.",
-            hint="Install a package that provides one, or remove the table.",
-        )
+    layers = layers_of([{"kind": table.kind, **table.options} for table in config.defences])
     if config.target is None:
-        return Inputs(records=records, recipe=recipe, source=config.data.source)
+        own = Inputs(records=records, recipe=recipe, defences=layers, source=config.data.source)
+        return with_update(own, config, ())
     if config.target.model is None:
         raise ConfigError("[target] needs 'model', the path of the trained model.")
     members = _members(config, records, flags)
     from vestige.backends.loading import load_model
 
-    target = load_model(
-        Path(config.target.model), kind=config.target.kind, recipe=recipe, records=records, trust=config.target.trust
+    *before, target = (
+        load_model(Path(path), kind=config.target.kind, recipe=recipe, records=records, trust=config.target.trust)
+        for path in (*config.target.before, config.target.model)
     )
-    return Inputs(records=records, recipe=recipe, target=target, members=members, source=config.data.source)
+    given = Inputs(
+        records=records, recipe=recipe, target=target, members=members, defences=layers, source=config.data.source
+    )
+    return with_update(given, config, before)
 
 
 def load_records(
@@ -96,6 +106,8 @@ def load_records(
     """
     flags = None
     if data.source in DATASETS:
+        if data.prior is not None:
+            raise ConfigError(f"[data] prior names a column of a file, and '{data.source}' is a known dataset.")
         records = load_dataset(data.source, progress=fetching)
     elif Path(data.source).suffix or Path(data.source).exists():
         loaded = load_file(
@@ -106,6 +118,7 @@ def load_records(
             member=member,
             categorical=data.categorical,
             task=data.task,
+            prior=data.prior,
         )
         records, flags = loaded.records, loaded.members
     else:

@@ -29,6 +29,7 @@ PROBE_EPOCHS = (1, 3)
 TOO_SHORT, MORE_EPOCHS = 0.2, 20  # a difference this small is mostly noise
 PROBE_RECORDS, PROBE_SHADOWS = 2000, 12
 START_SECONDS = 2.2  # the interpreter, the libraries, the report
+LIGHT_SECONDS = 0.9  # the same where models need no heavy library
 WORKER_SECONDS = 2.5  # processes of their own, each with its libraries
 CHECK_SECONDS = 0.6
 JUDGING_SECONDS = 0.06  # per attack and target: curves and their intervals
@@ -79,6 +80,9 @@ def probe(recipe: Recipe, records: Records, split: Split, demand: Demand, *, wor
         per_epoch = max(0.0, long - short) / (many - PROBE_EPOCHS[0])
         training = short + per_epoch * (epochs - PROBE_EPOCHS[0])
     else:
+        inside = getattr(recipe, "inner", None)
+        if isinstance(getattr(inside, "epochs", None), int):
+            _timed(_for(inside, 1), records, rows[:1])  # loads the library, which is no part of a training
         training, targets = _timed(recipe, records, rows[:1])
         training *= len(rows)
     keys = [key for names in demand.sets(records.task) for key in names]
@@ -133,7 +137,7 @@ def attack_seconds(
         start = time.perf_counter()
         try:
             attack.score(field.evidence(0, attack))
-        except Exception:
+        except Exception:  # it fails in the audit too, where the reason is kept; here only its time was asked for
             continue
         wide = attack.needs.side != "none" and attack.needs.wants is None
         scale = len(split.audited) / count * (max(1.0, split.shadows / max(1, shadows)) if wide else 1.0)
@@ -172,13 +176,14 @@ def make_plan(
     targets: int,
     elsewhere: int,
     scoring: float,
-    workers: int,
+    processes: bool,
+    light: bool,
 ) -> Plan:
     """Put the counts and the probes together; ``elsewhere`` counts shadow models of other records."""
     answers = 1 + len(expand(demand.queries))
     trainings = len(work.missing) + elsewhere
-    seconds = trainings * cost.seconds + scoring + START_SECONDS + CHECK_SECONDS
-    seconds += len(attacks) * targets * JUDGING_SECONDS + (WORKER_SECONDS if workers > 1 and trainings else 0.0)
+    seconds = trainings * cost.seconds + scoring + (LIGHT_SECONDS if light else START_SECONDS) + CHECK_SECONDS
+    seconds += len(attacks) * targets * JUDGING_SECONDS + (WORKER_SECONDS if processes and trainings else 0.0)
     return Plan(
         name=name,
         attacks=tuple(attacks),

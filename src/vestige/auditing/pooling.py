@@ -24,10 +24,11 @@ def pool(
     *,
     groups: Any = None,
     task: Task | None = None,
+    prior: Any = None,
 ) -> tuple[Records, BoolArray]:
     """Return the records in random order and (N,) bool, True for the members; raises DataError in one sentence."""
     if members_y is None and nonmembers_y is None:
-        return _shuffled(_datasets(members_x, nonmembers_x, groups, task), len(members_x))
+        return _shuffled(_datasets(members_x, nonmembers_x, groups, task, prior), len(members_x))
     count = 0
     for side, x, y in (("members", members_x, members_y), ("non-members", nonmembers_x, nonmembers_y)):
         rows, labels = _rows(x, f"the {side}"), _rows(y, f"the labels of the {side}")
@@ -37,7 +38,7 @@ def pool(
             raise DataError(f"Expected at least one record among the {side}, got none.")
         count = count or rows
     y = _labels(members_y, nonmembers_y)
-    records = Records.build(_features(members_x, nonmembers_x), y, groups=groups, name="arrays", task=task)
+    records = Records.build(_features(members_x, nonmembers_x), y, groups=groups, name="arrays", task=task, prior=prior)
     return _shuffled(records, count)
 
 
@@ -61,7 +62,7 @@ class _Joined:
         return self.first[row] if row < len(self.first) else self.second[row - len(self.first)]
 
 
-def _datasets(inside: Any, outside: Any, groups: Any, task: Task | None) -> Records:
+def _datasets(inside: Any, outside: Any, groups: Any, task: Task | None, prior: Any) -> Records:
     """Read two torch datasets, or anything else that has a length and gives (features, label) by number."""
     for side, dataset in (("members", inside), ("non-members", outside)):
         if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")) or hasattr(dataset, "dtype"):
@@ -73,9 +74,11 @@ def _datasets(inside: Any, outside: Any, groups: Any, task: Task | None) -> Reco
         if not len(dataset):
             raise DataError(f"Expected at least one record among the {side}, got none.")
     records = from_torch(_Joined(inside, outside), name="dataset", task=task)
-    if groups is None:
+    if groups is None and prior is None:
         return records
-    return Records.build(records.x, records.y, groups=groups, classes=records.classes, name="dataset", task=task)
+    return Records.build(
+        records.x, records.y, groups=groups, classes=records.classes, name="dataset", task=task, prior=prior
+    )
 
 
 def _rows(values: Any, what: str) -> int:

@@ -30,9 +30,17 @@ def places(models: Sequence[int], reported: int) -> list[int]:
 
 
 def with_probes(
-    audit: Audit, field: Field, attacks: Sequence[Attack], models: Sequence[int], recipe: Recipe, progress: Progress
+    audit: Audit,
+    field: Field,
+    attacks: Sequence[Attack],
+    models: Sequence[int],
+    recipes: tuple[Recipe, Recipe],
+    progress: Progress,
 ) -> Field:
-    """Return the field with what the attacks' probes found on ``models``; what is in the store is not asked again."""
+    """Return the field with what the attacks' probes found on ``models``; what is in the store is not asked again.
+
+    ``recipes``: the target's, and the shadow models'.
+    """
     keys = wanted(attacks)
     if not keys:
         return field
@@ -42,13 +50,15 @@ def with_probes(
         keys,
         models,
         field.split,
-        recipe,
+        recipes[1],
         field.records,
         audit.store,
+        first=recipes[0],
         given=audit.counting,
         given_key="" if audit.counting is None else _mark(field),
         budget=audit.config.audit.budget,
         seed=audit.config.seed,
+        blind=field.blind,
         executor=shadow.executor,
         workers=shadow.workers,
         progress=progress,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 
 import numpy as np
 
@@ -25,7 +26,8 @@ class Scores:
     """One attack's scores: (N,) for the target, and for each stand-in (a shadow model in its place) with the truth.
 
     ``models`` are the stand-ins' rows in the split; ``stand_ins``: their scores; ``truths``: who was a member of each.
-    ``queries``: how many a record the attack took, where it counts them itself.
+    ``queries``: how many a record the attack took, where it counts them itself. ``remarks``: what else it says of each
+    record, (N,) numbers by name.
     ``matched``: the target's scores once more, with as many references as the stand-ins have, because the scale of a
     score depends on their number: thresholds and posteriors learnt on stand-ins apply to these.
     """
@@ -39,6 +41,7 @@ class Scores:
     references: int
     seconds: float
     queries: int | None = None
+    remarks: dict[str, FloatArray] = dataclass_field(default_factory=dict)
 
 
 def stand_ins(field: Field, count: int) -> list[int]:
@@ -67,6 +70,8 @@ def lacking(field: Field, attack: Attack) -> str:
         return (
             "it needs records held out from every model, and there are none: [data] population, or too few non-members"
         )
+    if needs.prior and field.records.prior is None:
+        return "it adds what the adversary knows from elsewhere, and nothing says what that is: [data] prior"
     if have < needs.shadows:
         return f"it needs at least {needs.shadows} shadow models, and there are {have}"
     return ""
@@ -95,12 +100,18 @@ def run(field: Field, attack: Attack, models: list[int], *, reported: int = 0) -
         references=len(field.references(0, attack)),
         seconds=time.perf_counter() - start,
         queries=_counted(attack, field.evidence(0, attack)),
+        remarks=_remarked(attack, field.evidence(0, attack)),
     )
 
 
 def _counted(attack: Attack, evidence: Evidence) -> int | None:
     count: Callable[[Evidence], float] | None = getattr(attack, "queries_taken", None)
     return None if count is None else int(np.ceil(count(evidence)))
+
+
+def _remarked(attack: Attack, evidence: Evidence) -> dict[str, FloatArray]:
+    remark: Callable[[Evidence], dict[str, FloatArray]] | None = getattr(attack, "remarks", None)
+    return {} if remark is None else remark(evidence)
 
 
 def carry_over(home: Field, away: Field, attack: Attack) -> Scores:
@@ -117,6 +128,23 @@ def carry_over(home: Field, away: Field, attack: Attack) -> Scores:
         stand_ins=(_score(away, attack, 0),),
         truths=(away.membership(0),),
         references=len(away.references(0, attack)),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def compare(beside: Field, away: Field, attack: Attack) -> Scores:
+    """Score the target against models of other records; one of those models is the stand-in, on its own records."""
+    start = time.perf_counter()
+    target = _score(beside, attack, 0)
+    stood = [] if lacking(away, attack) else [_score(away, attack, 0)]
+    return Scores(
+        attack=attack,
+        target=target,
+        matched=target,
+        models=(),
+        stand_ins=tuple(stood),
+        truths=(away.membership(0),) if stood else (),
+        references=len(beside.references(0, attack)),
         seconds=time.perf_counter() - start,
     )
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import resource
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,17 +12,18 @@ import numpy as np
 from vestige.attacks import params_of
 from vestige.attacks.assemble import Field
 from vestige.attacks.base import Attack
+from vestige.auditing.agreeing import agreed
 from vestige.auditing.claims import claim_of, epsilons
+from vestige.auditing.defending import logged
 from vestige.auditing.doubts import checks_of
-from vestige.auditing.exposure import figure, risk_of
-from vestige.auditing.knowledge import Elsewhere
+from vestige.auditing.exposure import risk_of
+from vestige.auditing.knowledge import Elsewhere, guess_of
 from vestige.auditing.protocol import Scores
+from vestige.auditing.unlikeness import divergences
 from vestige.log import (
     AttackResult,
     AuditLog,
     Cost,
-    Curve,
-    Histogram,
     Operational,
     PerTarget,
     Population,
@@ -33,11 +32,11 @@ from vestige.log import (
     TargetFacts,
     TprPoint,
 )
-from vestige.metrics.histogram import histogram
+from vestige.log_entries import curve_of, figure, histogram_of, peak_rss_mb
 from vestige.metrics.intervals import auc, balanced_accuracy, operating_point
 from vestige.metrics.roc import Roc, area, roc, threshold_at_fpr
-from vestige.metrics.targets import mean_band, mean_over_targets, record_variances
-from vestige.metrics.tpr import band, tprs_at
+from vestige.metrics.targets import mean_over_targets, record_variances
+from vestige.metrics.tpr import tprs_at
 from vestige.provenance import provenance
 from vestige.shadow import Demand, ShadowPool, accuracies
 from vestige.signals.base import Signals
@@ -48,7 +47,7 @@ from vestige.target import BoolArray, FloatArray
 if TYPE_CHECKING:
     from vestige.auditing.run import Audit
 
-CURVE_POINTS = 120
+UPDATED = {"Update": "updated", "Updated": "updated"}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -105,8 +104,11 @@ def write_log(outcome: Outcome) -> AuditLog:
         shadow=_shadow(outcome),
         attacks=attacks,
         risk=risk,
+        divergence=divergences(outcome),
+        agreement=agreed(outcome),
         epsilon=bounds,
         claim=claim_of(audit.config.claim),
+        defences=logged(audit.inputs.defences, audit.inputs.recipe, int(outcome.split.masks[0].sum())),
         checks=checks_of(outcome, attacks, bounds),
         cost=_cost(outcome, time.perf_counter() - began),
     )
@@ -183,8 +185,8 @@ def _result(outcome: Outcome, label: str, found: Scores | AttackResult) -> Attac
         ],
         between_target_sd=whole.sd,
         distinct_scores=len(np.unique(found.target)),
-        roc=_curve(curves, config.confidence),
-        histogram=_histogram(found.target, outcome.truth),
+        roc=curve_of(curves, config.confidence),
+        histogram=histogram_of(found.target[outcome.truth], found.target[~outcome.truth]),
         paper=found.attack.paper,
     )
 
@@ -219,23 +221,6 @@ def _operational(outcome: Outcome, found: Scores, fpr: float) -> Operational:
     return Operational(fpr_asked=fpr, fpr=figure(point.fpr), tpr=figure(point.tpr))
 
 
-def _curve(curves: list[Roc], confidence: float) -> Curve:
-    """Return the curve to draw: the vertical average over the targets."""
-    fewest = min(curve.nonmembers for curve in curves)
-    rates = np.unique(np.concatenate([np.geomspace(0.5 / fewest, 1.0, CURVE_POINTS), [1 / fewest]]))
-    drawn = mean_band([band(curve, rates, confidence=confidence) for curve in curves], confidence=confidence)
-    return Curve(fpr=_short(drawn.fpr), tpr=_short(drawn.tpr), low=_short(drawn.low), high=_short(drawn.high))
-
-
-def _short(values: FloatArray) -> list[float]:
-    return [float(f"{value:.6g}") for value in values]
-
-
-def _histogram(scores: FloatArray, truth: BoolArray) -> Histogram:
-    bins = histogram(scores[truth], scores[~truth])
-    return Histogram(edges=_short(bins.edges), members=_short(bins.members), nonmembers=_short(bins.nonmembers))
-
-
 def _target(outcome: Outcome) -> TargetFacts:
     audit, inside, outside = outcome.audit, None, None
     losses: tuple[float | None, float | None] = (None, None)
@@ -263,7 +248,7 @@ def _target(outcome: Outcome) -> TargetFacts:
 def _kind(model: object) -> str:
     """Return torch, sklearn or function for what is built in, otherwise the class's name."""
     name = type(model).__name__
-    return {"Torch": "torch", "Sklearn": "sklearn", "Function": "function", "Callable": "function"}.get(
+    return {"Torch": "torch", "Sklearn": "sklearn", "Function": "function", "Callable": "function", **UPDATED}.get(
         name.removesuffix("Target").removesuffix("Recipe"), name
     )
 
@@ -289,6 +274,7 @@ def _shadow(outcome: Outcome) -> ShadowFacts:
         test_accuracy=outside,
         seconds=round(pool.seconds, 3),
         design=pool.split.design,
+        guessed=guess_of(outcome.audit.config.shadow, outcome.audit.config.seed),
     )
 
 
@@ -303,7 +289,6 @@ def _queries(outcome: Outcome, found: list[Scores]) -> int:
 def _cost(outcome: Outcome, judging: float) -> Cost:
     away = None if outcome.elsewhere is None else outcome.elsewhere.pool
     pool, found = outcome.pool, [s for s in outcome.scores.values() if isinstance(s, Scores)]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
     return Cost(
         seconds=Seconds(
             shadow=round(sum(one.seconds for one in (pool, away) if one is not None), 3),
@@ -311,7 +296,7 @@ def _cost(outcome: Outcome, judging: float) -> Cost:
             attacks=round(sum(s.seconds for s in found) + judging, 3),
             total=round(time.perf_counter() - outcome.started, 3),
         ),
-        peak_rss_mb=round(peak, 1),
+        peak_rss_mb=peak_rss_mb(),
         target_queries=_queries(outcome, found),
         store_mb=round(outcome.audit.store.size() / 1e6, 2),
     )

@@ -193,12 +193,20 @@ def wide_resnet(shape: Shape, outputs: int, *, norm: str = "batch", dropout: flo
     return nn.Sequential(*layers, nn.Linear(before, outputs))
 
 
+def multi_exit(shape: Shape, outputs: int, **options: Any) -> nn.Module:
+    """Fully connected layers with an exit after each, see `vestige.backends.multi_exit`."""
+    from vestige.backends.multi_exit import multi_exit as build
+
+    return build(shape, outputs, **options)
+
+
 ARCHITECTURES: dict[str, Architecture] = {
     "logistic": Architecture(logistic),
     "mlp": Architecture(mlp, ("hidden", "norm", "activation", "dropout")),
     "cnn": Architecture(cnn, ("channels", "hidden", "norm", "activation", "dropout"), images=True),
     "resnet18": Architecture(resnet18, ("norm",), images=True),
     "wrn28-2": Architecture(wide_resnet, ("norm", "dropout"), images=True),
+    "multi_exit": Architecture(multi_exit, ("hidden", "norm", "activation", "dropout", "confidence")),
 }
 
 

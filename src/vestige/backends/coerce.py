@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from vestige.backends.boosters import library_of, predict_lightgbm, predict_xgboost, xgboost_kind
 from vestige.backends.function import CallableTarget
 from vestige.backends.sklearn import SklearnRecipe, SklearnTarget
+from vestige.backends.updated import Updated
 from vestige.errors import ModelError, UsageError
 from vestige.target import OutputKind, Recipe, Target
 
@@ -27,8 +29,9 @@ def as_target(model: Any, *, task: Task, classes: Sequence[str] | int) -> Target
     """Return ``model`` as a target.
 
     It may be a target already, an estimator or pipeline with scikit-learn's interface, an XGBoost or LightGBM booster,
-    a torch module, or a function from a batch to probabilities, logits, labels or values. ``classes``: the names
-    in index order, or how many there are. Raises ModelError or UsageError when it is none of these or cannot answer.
+    a torch module, a function from a batch to probabilities, logits, labels or values, or an `Updated` of such models.
+    ``classes``: the names in index order, or how many there are. Raises ModelError or UsageError when it is none of
+    these or cannot answer.
     """
     if isinstance(model, type):
         raise UsageError(
@@ -39,6 +42,8 @@ def as_target(model: Any, *, task: Task, classes: Sequence[str] | int) -> Target
             f"Expected a model, got '{model}'.",
             hint="Read a model file with vestige.backends.loading.load_model first.",
         )
+    if isinstance(model, Updated):
+        return replace(model, snapshots=[as_target(one, task=task, classes=classes) for one in model.snapshots])
     if isinstance(model, Target):
         return model
     if _is_torch(model):

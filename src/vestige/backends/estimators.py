@@ -140,7 +140,7 @@ def build(reference: str, params: Mapping[str, Any]) -> Any:
         )
     try:
         return factory(**params)
-    except Exception as error:
+    except Exception as error:  # an estimator's own constructor may raise anything
         known = list(inspect.signature(factory).parameters)
         strangers = [key for key in params if key not in known]
         hint = did_you_mean(strangers[0], known) if strangers else ""

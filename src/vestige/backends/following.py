@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vestige.backends import compiled
 from vestige.errors import MissingDependency, ModelError
 from vestige.records import Records
 from vestige.target import FloatArray, IntArray, Outputs
@@ -21,9 +22,27 @@ Visit = Callable[[Outputs], None]
 
 
 def follow(recipe: TorchRecipe, records: Records, rows: IntArray, seed: int, asked: IntArray, visit: Visit) -> None:
-    """Train the model that ``recipe.fit`` would, to the byte, and show its answers to ``asked`` after each epoch."""
+    """Train the model that ``recipe.fit`` would, to the byte, and show its answers to ``asked`` after each epoch.
+
+    A model that stopped early stays as it was after its best epoch: that is what is shown of all later ones.
+    """
+    if recipe.stopping is not None:
+        shown: list[Outputs] = []
+        best = _follow(recipe, records, rows, seed, asked, shown.append)
+        for epoch in range(recipe.epochs):
+            visit(shown[min(epoch, best)])
+        return
+    _follow(recipe, records, rows, seed, asked, visit)
+
+
+def _follow(recipe: TorchRecipe, records: Records, rows: IntArray, seed: int, asked: IntArray, visit: Visit) -> int:
+    """Show what is trained after each epoch, and return the epoch that the model is taken from."""
+    if compiled.takes(recipe):
+        from vestige.backends.compiled.setup import Setup as Compiled
+
+        return Compiled.of(recipe, records).follow(records, rows, seed, asked, visit)
     setup = _setup(recipe, records)
-    _train(setup, setup.plan, rows, seed, recipe.threads, asked, visit)
+    return _train(setup, setup.plan, rows, seed, recipe.threads, asked, visit)
 
 
 def distil(
@@ -36,7 +55,7 @@ def distil(
     counts in, and that scales are fitted on; ``x``: what the other model was asked about; ``soft``: (D, C), what it
     said; ``visit``: None to train alone, which only benchmarks want.
     """
-    setup = _setup(replace(recipe, augment="none", loss="auto"), records)
+    setup = _setup(replace(recipe, augment="none", loss="auto", mixup=None, stopping=None), records)
     import torch
 
     from vestige.backends.ensemble.soft_labels import SoftCrossEntropy
@@ -61,14 +80,16 @@ def _setup(recipe: TorchRecipe, records: Records) -> Setup:
 
 def _train(
     setup: Setup, plan: Plan, rows: IntArray, seed: int, threads: int, asked: IntArray, visit: Visit | None
-) -> None:
+) -> int:
     from vestige.backends.ensemble import train_many
     from vestige.backends.ensemble.snapshots import Snapshots
+    from vestige.backends.ensemble.watching import Watch
 
     if visit is None:
         train_many(plan, setup.graph, [rows], [seed], threads=threads)
-        return
+        return plan.epochs - 1
     shown, told = Snapshots(setup.plan, setup.graph, asked), visit
+    watch = None if plan.stopping is None else Watch(plan, setup.graph, plan.stopping, 1)
 
     def on_epoch(_: int, epoch: int, state: dict[str, Any]) -> None:
         try:
@@ -80,4 +101,5 @@ def _train(
             ) from error
         told(Outputs("logits" if setup.classes else "values", answers if setup.classes else answers.reshape(-1)))
 
-    train_many(plan, setup.graph, [rows], [seed], threads=threads, on_epoch=on_epoch)
+    train_many(plan, setup.graph, [rows], [seed], threads=threads, on_epoch=on_epoch, watch=watch)
+    return plan.epochs - 1 if watch is None else watch.best[0].epoch

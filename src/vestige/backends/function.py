@@ -56,7 +56,7 @@ class CallableTarget:
             values = ask_in_blocks(self.predict, x)
         except VestigeError:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever the user's own function raises
             raise ModelError(
                 f"The model's function failed on features of shape {getattr(x, 'shape', '?')}: {said(error)}.",
                 hint="Check that it takes a batch of records and answers one row for each.",
@@ -141,7 +141,7 @@ class FunctionRecipe:
             model = self.train(records.rows_of(rows), records.y[rows], seed % 2**31)
         except VestigeError:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever the user's own function raises
             raise ModelError(
                 f"The training function {self._name} failed on {len(rows)} records: {said(error)}.",
                 hint="Call it on a few records yourself to see where.",

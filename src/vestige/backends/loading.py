@@ -53,7 +53,7 @@ def load_model(
         raise
     except ModuleNotFoundError as error:
         raise _missing(error, path) from error
-    except Exception as error:
+    except Exception as error:  # a damaged file is read in many ways, and fails in as many
         raise ModelError(
             f"Could not read a model from '{path}': {said(error)}.",
             hint="The file may be damaged or of another format.",
@@ -156,7 +156,7 @@ def _read_torch(path: Path, trust: bool) -> Any:
 
 
 def _read_skops(path: Path, trust: bool) -> Any:
-    import skops.io  # type: ignore[import-not-found]
+    import skops.io
 
     strangers = skops.io.get_untrusted_types(file=path)
     if strangers and not trust:
@@ -193,7 +193,7 @@ def _with_weights(path: Path, state: Mapping[str, Any], recipe: Recipe | None, r
         getattr(target, "module", None)
     except MemoryError:
         raise
-    except Exception as error:
+    except Exception as error:  # weights that do not fit fail wherever the recipe first uses them
         if isinstance(error, VestigeError) and not isinstance(error, ModelError):
             raise
         complaint = " ".join(line.strip() for line in str(error.__cause__ or error).splitlines()[:2])

@@ -140,7 +140,7 @@ class SklearnTarget:
                 return ask_in_blocks(getattr(self.estimator, method), x)
         except VestigeError:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever the estimator raises
             raise ModelError(
                 f"{named(self.estimator)}.{method} failed on {getattr(x, 'shape', '?')} features: {first_line(error)}.",
                 hint="Check that the records have the features that the model was trained on, in the same form.",
@@ -224,7 +224,7 @@ class SklearnRecipe:
             warnings.simplefilter("always")
             try:
                 model.fit(x, y)
-            except Exception as error:
+            except Exception as error:  # whatever the estimator raises
                 raise _refused(model, records, rows, error) from error
         if known is None and records.classes:
             known = getattr(model, "classes_", None)

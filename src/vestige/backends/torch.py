@@ -6,12 +6,17 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vestige.backends import compiled
 from vestige.backends.chunks import known_chunk
+from vestige.backends.objectives import Objective
+from vestige.backends.stopping import Stopping
+from vestige.backends.table_noise import TableNoise
 from vestige.backends.torch_options import callable_text, check_options, resolve
 from vestige.backends.torch_target import TorchTarget, query_many
 from vestige.errors import MissingDependency, ModelError, UsageError
@@ -27,23 +32,28 @@ if TYPE_CHECKING:
 __all__ = ["TorchRecipe", "TorchTarget", "query_many"]
 
 # Raise when a change of the training arithmetic makes stored models differ from newly trained ones.
-ARITHMETIC = 2
+ARITHMETIC = 3
 _NO_EFFECT = ("chunk",)
+# Left out where they are not given, so that models stored before there were such options are still found.
+_LATER = ("confidence", "mixup", "stopping")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TorchRecipe:
     """How a torch model is trained; ``fit`` and ``fit_many`` give the same bytes.
 
-    ``model``: a name (logistic, mlp, cnn, resnet18, wrn28-2), ``"package.module:factory"``, or a factory that takes
-    nothing or ``(input_shape, classes)`` and returns an untrained module. ``hidden``, ``channels``, ``norm`` (none,
-    batch, layer, group), ``activation`` and ``dropout`` belong to named models. ``optimizer``: sgd, adam, adamw, or
+    ``model``: a name (logistic, mlp, cnn, resnet18, wrn28-2, multi_exit), ``"package.module:factory"``, or a factory
+    that takes nothing or ``(input_shape, classes)`` and returns an untrained module; where its answer in training is a
+    tuple of several, their losses are added. ``hidden``, ``channels``, ``norm`` (none, batch, layer, group),
+    ``activation`` and ``dropout`` belong to named models, and to multi_exit ``confidence``, the probability at which a
+    record leaves. ``optimizer``: sgd, adam, adamw, or
     ``callable(params) -> Optimizer``. ``schedule``: constant, cosine, step (a tenth from half of the epochs, a
     hundredth from three quarters), or ``callable(share_of_epochs_done) -> multiplier``, asked once per epoch. ``loss``:
-    cross_entropy, mse, or ``callable(outputs, y)``. ``augment``: none, flip, shift, flip+shift, or
-    ``callable(x, generator)``. ``normalize``: auto, none, standard, unit (see `fit_features`). ``threads``: of
-    each operation; they may change the last bits, and several processes with one thread each are faster. ``chunk``:
-    models per call of ``fit_many``, see `chunk_size`; it changes no bit.
+    cross_entropy, mse, an objective that a defence sets, or ``callable(outputs, y)``. ``augment``: none, flip, shift,
+    flip+shift, or ``callable(x, generator)``. ``mixup``: the parameter of the Beta that blends batches are drawn from;
+    ``stopping``: on which records to stop early. ``normalize``: auto, none, standard, unit (see `fit_features`).
+    ``threads``: of each operation; they may change the last bits, and several processes with one thread each are
+    faster. ``chunk``: models per call of ``fit_many``, see `chunk_size`; it changes no bit.
     """
 
     model: str | Callable[..., nn.Module] = "mlp"
@@ -52,6 +62,7 @@ class TorchRecipe:
     norm: Literal["none", "batch", "layer", "group"] | None = None
     activation: str | None = None
     dropout: float | None = None
+    confidence: float | None = None
     epochs: int = 50
     batch_size: int = 64
     optimizer: str | Callable[[Iterable[torch.Tensor]], torch.optim.Optimizer] = "sgd"
@@ -60,8 +71,10 @@ class TorchRecipe:
     weight_decay: float = 5e-4
     nesterov: bool = False
     schedule: str | Callable[[float], float] = "cosine"
-    loss: str | Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = "auto"
-    augment: str | Callable[[torch.Tensor, torch.Generator], torch.Tensor] = "none"
+    loss: str | Objective | Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = "auto"
+    augment: str | TableNoise | Callable[[torch.Tensor, torch.Generator], torch.Tensor] = "none"
+    mixup: float | None = None
+    stopping: Stopping | None = None
     normalize: Literal["auto", "none", "standard", "unit"] = "auto"
     device: str = "auto"
     threads: int = 1
@@ -77,10 +90,16 @@ class TorchRecipe:
     def fingerprint(self) -> str:
         """Return JSON text of everything that can change a trained model."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in _NO_EFFECT}
+        fields = {name: value for name, value in fields.items() if name not in _LATER or value is not None}
         if isinstance(self.model, str) and ":" in self.model:
             fields["model"] = resolve(self.model)
-        told = {k: callable_text(v) if callable(v) else v for k, v in fields.items()}
-        return json.dumps({"kind": "torch", "arithmetic": ARITHMETIC, **told}, sort_keys=True)
+        told = {k: _told(v) for k, v in fields.items()}
+        if compiled.takes(self):
+            told.pop("threads")
+            return json.dumps({"kind": "torch", "compiled": compiled.ARITHMETIC, **told}, sort_keys=True)
+        # Without a compiler convolutions add up in another order, so such models are others.
+        compiler = {} if find_spec("llvmlite") else {"compiler": None}
+        return json.dumps({"kind": "torch", "arithmetic": ARITHMETIC, **compiler, **told}, sort_keys=True)
 
     def fit(self, records: Records, rows: IntArray, seed: int) -> TorchTarget:
         """Train one model on ``rows`` of ``records``."""
@@ -103,6 +122,16 @@ class TorchRecipe:
         if not rows:
             return []
         _check_rows(rows, len(records))
+        if compiled.takes(self):
+            from vestige.backends.compiled.setup import Setup as Compiled
+
+            small = Compiled.of(self, records)
+            targets: list[TorchTarget] = []
+            for k, (own, seed) in enumerate(zip(rows, seeds, strict=True)):
+                targets.append(small.train(own, seed))
+                if on_model is not None:
+                    on_model(k)
+            return targets
         from vestige.backends.ensemble import train_many
 
         setup = self._setup(records)
@@ -117,6 +146,10 @@ class TorchRecipe:
 
     def restore(self, records: Records, state: Mapping[str, NDArray[Any]]) -> TorchTarget:
         """Return the target whose `TorchTarget.state` this is; ``records`` are those it was trained from."""
+        if compiled.takes(self):
+            from vestige.backends.compiled.setup import Setup as Compiled
+
+            return Compiled.of(self, records).target(state)
         import torch
 
         target = self._setup(records).target({k: torch.from_numpy(np.array(v)) for k, v in state.items()})
@@ -140,7 +173,14 @@ class TorchRecipe:
         """Return how many models one call of ``fit_many`` trains best."""
         if self.chunk != "auto":
             return self.chunk
+        if compiled.takes(self):
+            return 1
         return known_chunk(self, records) or self._setup(records).chunk()
+
+    @property
+    def threaded(self) -> bool:
+        """Whether several threads of one process train faster than one: where Python has no part in the training."""
+        return compiled.takes(self)
 
     def _setup(self, records: Records) -> Setup:
         try:
@@ -148,6 +188,13 @@ class TorchRecipe:
         except ImportError as error:
             raise MissingDependency("torch", extra="torch", purpose="Training torch models") from error
         return Setup.of(self, records)
+
+
+def _told(value: Any) -> Any:
+    """Return an option as JSON has it."""
+    if isinstance(value, Objective | Stopping | TableNoise):
+        return {"is": type(value).__name__, **dataclasses.asdict(value)}
+    return callable_text(value) if callable(value) else value
 
 
 def _check_rows(rows: Sequence[IntArray], total: int) -> None:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from vestige.backends.estimators import said
 from vestige.backends.fingerprints import fingerprint
+from vestige.backends.objectives import Objective
+from vestige.backends.table_noise import TableNoise
 from vestige.errors import ConfigError, UsageError
 from vestige.registry import did_you_mean, load
 
 if TYPE_CHECKING:
     from vestige.backends.torch import TorchRecipe
 
-MODELS = ("logistic", "mlp", "cnn", "resnet18", "wrn28-2")
+MODELS = ("logistic", "mlp", "cnn", "resnet18", "wrn28-2", "multi_exit")
 NAMES = {
     "optimizer": ("sgd", "adam", "adamw"),
     "schedule": ("constant", "cosine", "step"),
@@ -42,6 +44,8 @@ def check_options(recipe: TorchRecipe) -> None:
         )
     for name, known in NAMES.items():
         value = getattr(recipe, name)
+        if isinstance(value, Objective | TableNoise) and name in ("loss", "augment"):
+            continue
         if not (value in known if isinstance(value, str) else callable(value) and name != "normalize"):
             hint = did_you_mean(value, list(known)) if isinstance(value, str) else ""
             raise ConfigError(f"Expected {name} to be one of {', '.join(known)}, got {value!r}.", hint=hint)
@@ -61,8 +65,12 @@ def check_options(recipe: TorchRecipe) -> None:
     _number("lr", recipe.lr, above=0.0)
     _number("weight_decay", recipe.weight_decay, least=0.0)
     _number("momentum", recipe.momentum, least=0.0, below=1.0)
+    if recipe.mixup is not None:
+        _number("mixup", recipe.mixup, above=0.0)
     if recipe.dropout is not None:
         _number("dropout", recipe.dropout, least=0.0, below=1.0)
+    if recipe.confidence is not None:
+        _number("confidence", recipe.confidence, above=0.0, below=1.0)
     if recipe.nesterov and not recipe.momentum:
         raise ConfigError("Nesterov updates need momentum above 0.", hint="Set momentum = 0.9, or nesterov = false.")
     _named_only(recipe)
@@ -71,7 +79,7 @@ def check_options(recipe: TorchRecipe) -> None:
 def _named_only(recipe: TorchRecipe) -> None:
     if isinstance(recipe.model, str) and ":" not in recipe.model:
         return
-    for name in ("hidden", "channels", "norm", "activation", "dropout"):
+    for name in ("hidden", "channels", "norm", "activation", "dropout", "confidence"):
         if getattr(recipe, name) is not None:
             raise ConfigError(
                 f"The option '{name}' belongs to named models, and here the model is your own.",

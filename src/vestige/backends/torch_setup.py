@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,9 +17,13 @@ from vestige.backends.chunks import chunk_of
 from vestige.backends.ensemble import Plan, structure
 from vestige.backends.ensemble.graph import Graph
 from vestige.backends.ensemble.losses import CrossEntropy, Loss, OwnLoss, SquaredError
+from vestige.backends.ensemble.objectives import loss_of
 from vestige.backends.ensemble.optimisers import Optimiser
 from vestige.backends.estimators import said
 from vestige.backends.features import Features, fit_features
+from vestige.backends.objectives import Objective
+from vestige.backends.schedules import SCHEDULES
+from vestige.backends.table_noise import TableNoise
 from vestige.backends.torch_options import resolve
 from vestige.backends.torch_target import TorchTarget
 from vestige.errors import ConfigError, DataError, ModelError
@@ -29,9 +32,11 @@ from vestige.records import Records
 if TYPE_CHECKING:
     from vestige.backends.torch import TorchRecipe
 
+Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 Image = Literal["none", "add_channel", "channels_last"]
 DEPTHS = (1, 3, 4)
 GPU_CHUNK = 64
+NAMED_OPTIONS = ("hidden", "channels", "norm", "activation", "dropout", "confidence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +57,7 @@ class Setup:
         features, build = _arranged(recipe, records, outputs)
         raw = features.bytes_of(records.x)
         x = torch.from_numpy(np.array(features(records.x) if raw is None else raw)).to(device)
+        scale = None if raw is None or features.scale is None else float(features.scale)
         plan = Plan(
             x=x,
             y=_labels(records).to(device),
@@ -67,9 +73,11 @@ class Setup:
             epochs=recipe.epochs,
             batch_size=recipe.batch_size,
             multiplier=SCHEDULES[recipe.schedule] if isinstance(recipe.schedule, str) else recipe.schedule,
-            augment=_augment(recipe, x),
+            augment=_augment(recipe, x, scale),
             device=device,
-            byte_scale=None if raw is None or features.scale is None else float(features.scale),
+            mixup=recipe.mixup,
+            stopping=recipe.stopping,
+            byte_scale=scale,
         )
         with torch.random.fork_rng(devices=[]):
             parameters = sum(p.numel() for p in build().parameters())
@@ -95,13 +103,6 @@ class Setup:
         return 1 if self.graph.has("convolution") else chunk_of(self.parameters)
 
 
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda _: 1.0,
-    "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
-    "step": lambda done: 1.0 if done < 0.5 else 0.1 if done < 0.75 else 0.01,
-}
-
-
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -122,6 +123,13 @@ def _labels(records: Records) -> torch.Tensor:
 
 
 def _loss(recipe: TorchRecipe, records: Records) -> Loss:
+    if isinstance(recipe.loss, Objective):
+        if records.task == "regression":
+            raise ConfigError(
+                "Softened labels and relaxed losses need classes, but these records have numbers as labels.",
+                hint="Remove the defence.",
+            )
+        return loss_of(recipe.loss, len(records.classes))
     if not isinstance(recipe.loss, str):
         return OwnLoss(recipe.loss)
     if records.task == "regression":
@@ -133,7 +141,9 @@ def _loss(recipe: TorchRecipe, records: Records) -> Loss:
     return SquaredError() if recipe.loss == "mse" else CrossEntropy()
 
 
-def _augment(recipe: TorchRecipe, x: torch.Tensor) -> Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None:
+def _augment(recipe: TorchRecipe, x: torch.Tensor, scale: float | None) -> Augment | None:
+    if isinstance(recipe.augment, TableNoise):
+        return recipe.augment.bound(x if x.dtype != torch.uint8 else x.to(torch.float32) * (scale or 1.0))
     if not isinstance(recipe.augment, str):
         return recipe.augment
     if recipe.augment == "none":
@@ -186,7 +196,7 @@ def _image_layouts(x: Any) -> list[Image]:
 def _builder(recipe: TorchRecipe, shape: tuple[int, ...], outputs: int) -> Callable[[], nn.Module]:
     if isinstance(recipe.model, str) and ":" not in recipe.model:
         name = recipe.model
-        options = {k: getattr(recipe, k) for k in ("hidden", "channels", "norm", "activation", "dropout")}
+        options = {k: getattr(recipe, k) for k in NAMED_OPTIONS}
         return lambda: architectures.build(name, shape, outputs, options)
     factory = resolve(recipe.model) if isinstance(recipe.model, str) else recipe.model
     try:

@@ -107,6 +107,12 @@ class TorchTarget:
             else Outputs("logits", answers)
         )
 
+    def timed(self, x: Any, want: Access) -> tuple[Outputs, NDArray[np.float64]]:
+        """Answer records one at a time, in the order given, and return the seconds (R,) that each took."""
+        from vestige.backends.latency import one_by_one
+
+        return one_by_one(self, x, want)
+
     def prepared(self, x: Any) -> torch.Tensor:
         """Return raw records as the tensor that the module reads."""
         import torch
@@ -151,24 +157,29 @@ class TorchTarget:
 
     def checked(self, answer: torch.Tensor, records: int) -> Logits:
         """Return answers as (R, C) logits, or (R, 1) values; raises ModelError when they cannot be that."""
-        array: Logits = answer.detach().to("cpu").float().numpy()
-        if array.ndim == 1:
-            array = array[:, None]
-        wanted = self.classes or (1 if self.classes == 0 else None)
-        binary = array.ndim == 2 and array.shape[1] == 1 and self.classes in (None, 2)
-        if array.ndim != 2 or len(array) != records or not (binary or wanted in (None, array.shape[1])):
-            expected = f"{records} rows and {wanted} columns" if wanted else f"{records} rows, one column per class"
-            raise ModelError(
-                f"Expected the model to answer with {expected}, got shape {tuple(answer.shape)}.",
-                hint="A model must return one logit per class.",
-            )
-        bad = int((np.isnan(array) | np.isposinf(array)).any(1).sum())
-        if bad:
-            raise ModelError(
-                f"The model answered with NaN or infinity for {bad} of {records} records.",
-                hint="Check that the features are scaled as in training, and that training did not diverge.",
-            )
-        return np.concatenate([np.zeros_like(array), array], axis=1) if binary else array
+        return checked(answer.detach().to("cpu").float().numpy(), records, self.classes)
+
+
+def checked(array: Logits, records: int, classes: int | None) -> Logits:
+    """Return answers as (R, C) logits, or (R, 1) values; raises ModelError when they cannot be that."""
+    shape = array.shape
+    if array.ndim == 1:
+        array = array[:, None]
+    wanted = classes or (1 if classes == 0 else None)
+    binary = array.ndim == 2 and array.shape[1] == 1 and classes in (None, 2)
+    if array.ndim != 2 or len(array) != records or not (binary or wanted in (None, array.shape[1])):
+        expected = f"{records} rows and {wanted} columns" if wanted else f"{records} rows, one column per class"
+        raise ModelError(
+            f"Expected the model to answer with {expected}, got shape {shape}.",
+            hint="A model must return one logit per class.",
+        )
+    bad = int((np.isnan(array) | np.isposinf(array)).any(1).sum())
+    if bad:
+        raise ModelError(
+            f"The model answered with NaN or infinity for {bad} of {records} records.",
+            hint="Check that the features are scaled as in training, and that training did not diverge.",
+        )
+    return np.concatenate([np.zeros_like(array), array], axis=1) if binary else array
 
 
 def query_many(targets: Sequence[TorchTarget], x: Any, *, block: int | None = None) -> Iterator[tuple[slice, Logits]]:

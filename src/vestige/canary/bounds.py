@@ -15,12 +15,12 @@ from vestige.metrics.epsilon.one_run import one_run
 from vestige.metrics.epsilon.one_run_fdp import one_run_fdp
 from vestige.metrics.epsilon.two_sample import clopper_pearson, joint_region
 from vestige.metrics.shares import shares
+from vestige.privacy_claim import GAUSSIAN
 from vestige.registry import did_you_mean
 
 Bounding = Callable[[Coins, float, float, Design], EpsilonBound]
 """``(coins, delta, confidence, design) -> bound``; for a fixed design it falls as δ grows."""
 
-GAUSSIAN = ("gaussian", "subsampled_gaussian")
 TWO_SAMPLE = ("joint_region", "clopper_pearson")
 RESOLUTION = 1e-3
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -20,32 +18,26 @@ from vestige.log import (
     CanaryFacts,
     Claim,
     Cost,
-    Curve,
     Epsilon,
     Figure,
     Finding,
-    Histogram,
     Population,
     Seconds,
     ShadowFacts,
     TargetFacts,
     TprPoint,
 )
+from vestige.log_entries import curve_of, figure, histogram_of, peak_rss_mb
 from vestige.log_parts import CLAIM_RULE
 from vestige.metrics.epsilon.base import Coins
-from vestige.metrics.estimate import Estimate
-from vestige.metrics.histogram import histogram
 from vestige.metrics.intervals import auc, balanced_accuracy
 from vestige.metrics.roc import roc
-from vestige.metrics.tpr import band, tprs_at
+from vestige.metrics.tpr import tprs_at
 from vestige.privacy_claim import PrivacyClaim
 from vestige.provenance import provenance
-from vestige.target import FloatArray
 
 if TYPE_CHECKING:
     from vestige.canary.run import CanaryAudit
-
-CURVE_POINTS = 120
 
 
 @dataclass(kw_only=True, eq=False)
@@ -226,13 +218,6 @@ def _models(outcome: Outcome) -> ShadowFacts:
     )
 
 
-def figure(estimate: Estimate) -> Figure:
-    """Return an estimate as the log holds it."""
-    return Figure(
-        value=estimate.value, low=estimate.low, high=estimate.high, method=estimate.method, reason=estimate.reason
-    )
-
-
 def _attack(outcome: Outcome) -> list[AttackResult]:
     coins, design = outcome.coins, outcome.audit.design
     if coins is None:
@@ -244,12 +229,6 @@ def _attack(outcome: Outcome) -> list[AttackResult]:
     curve = roc(coins.members, coins.nonmembers)
     rates = outcome.audit.fpr
     points = tprs_at(curve, rates, confidence=design.confidence)
-    drawn = band(
-        curve,
-        np.unique(np.concatenate([np.geomspace(0.5 / curve.nonmembers, 1.0, CURVE_POINTS), [1 / curve.nonmembers]])),
-        confidence=design.confidence,
-    )
-    bins = histogram(coins.members, coins.nonmembers)
     return [
         AttackResult(
             name="canary",
@@ -261,28 +240,21 @@ def _attack(outcome: Outcome) -> list[AttackResult]:
             tpr=[TprPoint(fpr=rate, **figure(point).model_dump()) for rate, point in zip(rates, points, strict=True)],
             shadow_models=design.references,
             distinct_scores=len(np.unique(coins.scores)),
-            roc=Curve(fpr=_short(drawn.fpr), tpr=_short(drawn.tpr), low=_short(drawn.low), high=_short(drawn.high)),
-            histogram=Histogram(
-                edges=_short(bins.edges), members=_short(bins.members), nonmembers=_short(bins.nonmembers)
-            ),
+            roc=curve_of([curve], design.confidence),
+            histogram=histogram_of(coins.members, coins.nonmembers),
             paper="Steinke, Nasr & Jagielski 2023, Privacy Auditing with One (1) Training Run",
         )
     ]
 
 
-def _short(values: FloatArray) -> list[float]:
-    return [float(f"{value:.6g}") for value in values]
-
-
 def _cost(outcome: Outcome) -> Cost:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
     found = outcome.found
     return Cost(
         seconds=Seconds(
             shadow=0.0 if found is None else round(found.seconds, 3),
             total=round(time.perf_counter() - outcome.started, 3),
         ),
-        peak_rss_mb=round(peak, 1),
+        peak_rss_mb=peak_rss_mb(),
         target_queries=0 if found is None or outcome.audit.design.by_steps else int(found.scores.size),
         store_mb=round(outcome.audit.labour.store.size() / 1e6, 2),
     )

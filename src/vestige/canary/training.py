@@ -18,7 +18,7 @@ from vestige.backends.fingerprints import fingerprint
 from vestige.canary.coins import Flips
 from vestige.canary.design import RISING, Design
 from vestige.canary.making import Canaries
-from vestige.errors import DataError, ModelError, VestigeError
+from vestige.errors import DataError, ModelError, UsageError, VestigeError
 from vestige.executors import EXECUTORS, JobError
 from vestige.metrics.estimate import Array
 from vestige.progress import Progress
@@ -55,6 +55,10 @@ class Labour:
     executor: str = "inline"
     workers: int = 2
     keep_models: bool = True
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UsageError(f"Expected at least one worker, got {self.workers}.")
 
 
 def split_of(canaries: Canaries, flips: Flips, design: Design) -> Split:
@@ -212,7 +216,7 @@ def own_score(job: ScoreJob) -> None:
         found = job.design.score(target, shown)
     except VestigeError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever the user's own function raises
         raise ModelError(
             f"The score function {job.design.score_name} failed: {type(error).__name__}: {error}.",
             hint="It takes a target and the canaries as records, and returns one number per canary.",

@@ -3,7 +3,7 @@
 from vestige.checks.base import CATALOGUE, Check, Explanation, Level, check
 from vestige.checks.blind import blind_auc, blind_baseline
 from vestige.checks.canaries import canaries_alike, canaries_could_not_fail
-from vestige.checks.data import duplicates, few_nonmembers, member_imbalance, near_duplicates
+from vestige.checks.data import duplicates, few_nonmembers, member_imbalance, near_duplicates, prior_used
 from vestige.checks.figures import (
     all_scores_equal,
     auc_below_half,
@@ -51,6 +51,7 @@ __all__ = [
     "outputs_rounded",
     "outputs_softmaxed",
     "outputs_tied",
+    "prior_used",
     "shadow_accuracy_gap",
     "target_batch_dependent",
     "target_not_deterministic",

@@ -51,6 +51,11 @@ CATALOGUE: Mapping[str, Explanation] = MappingProxyType(
             "One side has few records, which widens every interval and makes precision at this mix misleading.",
             "Audit about as many non-members as members.",
         ),
+        "prior-used": Explanation(
+            "The adversary was told how likely each record is a member, beside what the target shows. An ensemble that "
+            "adds this measures the two together, not what the model alone gives away.",
+            "Run the ensemble without its prior beside it; a column made from the list of members is no prior.",
+        ),
         "missing-in-or-out": Explanation(
             "A record was trained on by all shadow models or by none, so an attack that compares the two has "
             "nothing to compare.",

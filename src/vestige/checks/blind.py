@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import linalg, special
 
 from vestige.checks.base import Check, check
 from vestige.metrics.estimate import Array, Estimate, withheld
@@ -126,7 +126,7 @@ def _cross_fitted(
 ) -> Estimate:
     """Return the mean AUC over folds, each scored by a learner that did not see it."""
     places, errors = [], []
-    deviate = float(-special.ndtri((1 - confidence) / 2))
+    deviate = float(-scipy.special.ndtri((1 - confidence) / 2))
     for fold in range(FOLDS):
         held = folds == fold
         if len({*zip(held.tolist(), truth.tolist(), strict=True)}) < 4:
@@ -140,7 +140,7 @@ def _cross_fitted(
     value = float(np.mean(places))
     # Every two folds are compared twice, from either side, so the variance is twice that of independent folds.
     error = float(np.sqrt(2 * repeats * np.sum(np.square(errors)))) / len(places)
-    reach = float(-special.ndtri((1 - confidence) / 4)) * error
+    reach = float(-scipy.special.ndtri((1 - confidence) / 4)) * error
     return Estimate(
         value=value, low=max(value - reach, 0.0), high=min(value + reach, 1.0), method="cross-fitted, two learners"
     )
@@ -164,6 +164,6 @@ def _all(values: Array, truth: NDArray[np.bool_], asked: Array) -> Array:
     centre = np.average(values, axis=0, weights=weight[:, 0])
     inner = values - centre
     gram = inner.T @ (weight * inner) + 0.1 * len(values) * np.eye(values.shape[1])
-    slope = linalg.solve(gram, inner.T @ (weight[:, 0] * sign), assume_a="pos")
+    slope = scipy.linalg.solve(gram, inner.T @ (weight[:, 0] * sign), assume_a="pos")
     score: Array = (asked - centre) @ slope
     return score

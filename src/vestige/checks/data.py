@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vestige.checks.base import Check, check
+from vestige.checks.base import Check, Level, check
+from vestige.metrics.roc import area, roc
 from vestige.metrics.tpr import needed
 from vestige.seeds import rng
 
 MANY_TWINS = 0.10
+TELLING = 0.95
 SOME_TWINS = 0.005
 NEAR = 0.02
 SAMPLE = 2_000
@@ -45,6 +47,13 @@ def member_imbalance(members: int, nonmembers: int, *, least: float = 0.2) -> Ch
     if small >= least * large:
         return None
     return check("member-imbalance", "warning", f"There are {members:,} members and {nonmembers:,} non-members.")
+
+
+def prior_used(prior: NDArray[np.float64], member: NDArray[np.bool_]) -> Check:
+    """Say that a prior of membership was added, and how far it gets by itself; warn where it says nearly all."""
+    alone = area(roc(prior[member], prior[~member]))
+    level: Level = "warning" if alone >= TELLING else "info"
+    return check("prior-used", level, f"A prior of membership was added to scores; alone it has an AUC of {alone:.3f}.")
 
 
 def duplicates(first: NDArray[np.int64], member: NDArray[np.bool_], *, near: float = 0.0) -> Check | None:

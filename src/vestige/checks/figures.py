@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from vestige.checks.base import Check, Level, check
 
@@ -18,11 +18,11 @@ class Measured(Protocol):
     """A figure with its interval."""
 
     @property
-    def value(self) -> float | None: ...  # noqa: D102
+    def value(self) -> float | None: ...
     @property
-    def low(self) -> float | None: ...  # noqa: D102
+    def low(self) -> float | None: ...
     @property
-    def high(self) -> float | None: ...  # noqa: D102
+    def high(self) -> float | None: ...
 
 
 def all_scores_equal(scores: Mapping[str, NDArray[Any]]) -> Check | None:
@@ -133,4 +133,4 @@ def interval_wider_than_margin(judged: Sequence[tuple[str, Measured, float]]) ->
 def _bonferroni(number: int, confidence: float) -> float:
     """Return how much wider than one interval each of ``number`` must be to hold together."""
     tail = (1 - confidence) / 2
-    return float(special.ndtri(tail / max(number, 1)) / special.ndtri(tail))
+    return float(scipy.special.ndtri(tail / max(number, 1)) / scipy.special.ndtri(tail))

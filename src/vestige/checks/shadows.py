@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from vestige.checks.base import Check, check
 
@@ -68,7 +68,7 @@ def _chance(shadows: NDArray[np.float64], mean: float, records: int) -> float:
     """Return how far one more model of the same kind may lie from the mean, at 1 in 370."""
     reach = 0.0
     if len(shadows) > 1:
-        quantile = -float(special.stdtrit(len(shadows) - 1, RARE / 2))
+        quantile = -float(scipy.special.stdtrit(len(shadows) - 1, RARE / 2))
         reach = quantile * float(np.std(shadows, ddof=1)) * float(np.sqrt(1 + 1 / len(shadows)))
     if records:
         reach = max(reach, 3 * float(np.sqrt(mean * (1 - mean) / records)))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy import special
+import scipy
 
 from vestige.gate.figures import Measured, Result, figure_of, shown
 from vestige.gate.rules import Finding
@@ -37,7 +37,7 @@ def compare(old: Sequence[Result], new: Sequence[Result], *, confidence: float =
     """
     pairs = list(_pairs(old, new))
     tail = (1 - confidence) / 2
-    wider = float(special.ndtri(tail / max(len(pairs), 1)) / special.ndtri(tail))
+    wider = float(scipy.special.ndtri(tail / max(len(pairs), 1)) / scipy.special.ndtri(tail))
     return [_change(attack, metric, before, after, why, wider) for attack, metric, before, after, why in pairs]
 
 

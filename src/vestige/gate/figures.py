@@ -10,48 +10,48 @@ class Measured(Protocol):
     """A figure with its interval, as an audit log or `vestige.metrics` has it."""
 
     @property
-    def value(self) -> float | None: ...  # noqa: D102
+    def value(self) -> float | None: ...
     @property
-    def low(self) -> float | None: ...  # noqa: D102
+    def low(self) -> float | None: ...
     @property
-    def high(self) -> float | None: ...  # noqa: D102
+    def high(self) -> float | None: ...
     @property
-    def reason(self) -> str: ...  # noqa: D102
+    def reason(self) -> str: ...
 
 
 class MeasuredAt(Measured, Protocol):
     """A true-positive rate at a false-positive rate."""
 
     @property
-    def fpr(self) -> float: ...  # noqa: D102
+    def fpr(self) -> float: ...
 
 
 class Result(Protocol):
     """One attack's outcome; ``title`` tells variants of one attack apart."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str: ...
     @property
-    def title(self) -> str: ...  # noqa: D102
+    def title(self) -> str: ...
     @property
-    def status(self) -> str: ...  # noqa: D102
+    def status(self) -> str: ...
     @property
-    def reason(self) -> str: ...  # noqa: D102
+    def reason(self) -> str: ...
     @property
-    def auc(self) -> Measured: ...  # noqa: D102
+    def auc(self) -> Measured: ...
     @property
-    def balanced_accuracy(self) -> Measured: ...  # noqa: D102
+    def balanced_accuracy(self) -> Measured: ...
     @property
-    def tpr(self) -> Sequence[MeasuredAt]: ...  # noqa: D102
+    def tpr(self) -> Sequence[MeasuredAt]: ...
 
 
 class AtRisk(Protocol):
     """The share of members at risk under one attack."""
 
     @property
-    def attack(self) -> str: ...  # noqa: D102
+    def attack(self) -> str: ...
     @property
-    def share_at_risk(self) -> Measured: ...  # noqa: D102
+    def share_at_risk(self) -> Measured: ...
 
 
 def figure_of(result: Result, metric: str, fpr: float | None = None) -> Measured | None:

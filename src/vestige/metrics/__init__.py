@@ -1,7 +1,9 @@
 """Figures from scores, and the uncertainty of every one of them: plain numpy and scipy that know nothing of models."""
 
+from vestige.metrics.agreement import Agreement, agreement
 from vestige.metrics.bootstrap import bootstrap, bootstrap_auc
 from vestige.metrics.calibration import Calibration, Posterior, calibrate, reliability
+from vestige.metrics.divergence import Divergence, divergence, jensen_shannon
 from vestige.metrics.estimate import Estimate, withheld
 from vestige.metrics.exposure import Moments, exposure, moments
 from vestige.metrics.histogram import ScoreHistogram, histogram
@@ -21,8 +23,10 @@ from vestige.metrics.targets import TargetMean, mean_band, mean_over_targets
 from vestige.metrics.tpr import Band, band, needed, tnr_at_fnr, tpr_at_fpr, tprs_at
 
 __all__ = [
+    "Agreement",
     "Band",
     "Calibration",
+    "Divergence",
     "Estimate",
     "Judged",
     "Moments",
@@ -33,6 +37,7 @@ __all__ = [
     "ScoreHistogram",
     "Standing",
     "TargetMean",
+    "agreement",
     "area",
     "auc",
     "balanced_accuracy",
@@ -43,9 +48,11 @@ __all__ = [
     "calibrate",
     "clopper_pearson",
     "distinct_above",
+    "divergence",
     "exposure",
     "exposure_quantiles",
     "histogram",
+    "jensen_shannon",
     "judged",
     "mean_band",
     "mean_over_targets",

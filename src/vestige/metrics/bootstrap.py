@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from vestige.errors import UsageError
 from vestige.metrics.estimate import Array, Estimate, enclosing, share
@@ -90,10 +90,10 @@ def bootstrap_auc(curve: Roc, *, confidence: float = 0.95, draws: int = DRAWS, s
 def bca(draws: Array, value: float, acceleration: float, confidence: float) -> tuple[float, float]:
     """Return the ends of the BCa interval from (B,) bootstrap draws of a figure whose own value is ``value``."""
     below = (np.sum(draws < value) + np.sum(draws == value) / 2) / len(draws)
-    bias = float(special.ndtri(np.clip(below, 0.5 / len(draws), 1 - 0.5 / len(draws))))
+    bias = float(scipy.special.ndtri(np.clip(below, 0.5 / len(draws), 1 - 0.5 / len(draws))))
     tail = (1 - confidence) / 2
-    shifted = bias + special.ndtri(np.array([tail, 1 - tail]))
-    levels = special.ndtr(bias + shifted / (1 - acceleration * shifted))
+    shifted = bias + scipy.special.ndtri(np.array([tail, 1 - tail]))
+    levels = scipy.special.ndtr(bias + shifted / (1 - acceleration * shifted))
     low, high = np.quantile(draws, np.clip(levels, 0.0, 1.0))
     return float(low), float(high)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
 
 from vestige.errors import DataError
 from vestige.metrics.estimate import Array, share, vector
@@ -58,7 +58,7 @@ def calibrate(
     odds = share(prior, "a prior") / (1 - prior) * len(outside) / len(inside)
     starts, counts = _runs(inside, outside, least)
     totals = counts.sum(axis=1)
-    fitted = optimize.isotonic_regression(counts[:, 0] / totals, weights=totals.astype(np.float64))
+    fitted = scipy.optimize.isotonic_regression(counts[:, 0] / totals, weights=totals.astype(np.float64))
     first = fitted.blocks[:-1]
     counts = np.add.reduceat(counts, first, axis=0)
     totals = counts.sum(axis=1)
@@ -97,7 +97,7 @@ def _reweighted(shares: Array, odds: float) -> Array:
 
 
 def _rising(values: Array, weights: NDArray[np.int64]) -> Array:
-    fitted = optimize.isotonic_regression(values, weights=weights.astype(np.float64))
+    fitted = scipy.optimize.isotonic_regression(values, weights=weights.astype(np.float64))
     return np.asarray(fitted.x, dtype=np.float64)
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 from vestige.errors import DataError
 from vestige.metrics.estimate import Array
@@ -54,7 +54,7 @@ def exposure(inside: Moments, outside: Moments) -> Array:
         centre = float(np.mean(effect[seen]))
         real = max(float(np.var(effect[seen])) - float(np.mean(noise[seen])), 0.0)
         kept = real / (real + noise[seen]) if real > 0 else np.zeros(int(seen.sum()))
-        result[seen] = special.ndtr(centre + kept * (effect[seen] - centre))
+        result[seen] = scipy.special.ndtr(centre + kept * (effect[seen] - centre))
     return result
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 from vestige.errors import DataError
 from vestige.metrics.estimate import Array, Estimate, enclosing, share, vector, withheld
@@ -34,8 +34,8 @@ def clopper_pearson(count: ArrayLike, trials: ArrayLike, *, confidence: float = 
     k, n = np.broadcast_arrays(np.asarray(count, np.float64), np.asarray(trials, np.float64))
     if np.any(n < 1) or np.any(k < 0) or np.any(k > n):
         raise DataError("Expected counts between 0 and the number of trials, which must be at least 1.")
-    low = np.where(k == 0, 0.0, special.betaincinv(np.maximum(k, 1), n - k + 1, tail))
-    high = np.where(k == n, 1.0, special.betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail))
+    low = np.where(k == 0, 0.0, scipy.special.betaincinv(np.maximum(k, 1), n - k + 1, tail))
+    high = np.where(k == n, 1.0, scipy.special.betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail))
     return low, high
 
 
@@ -65,8 +65,8 @@ def auc(curve: Roc, *, confidence: float = 0.95) -> Estimate:
             (value - unseen, value + unseen) if value in (0.0, 1.0) else (value - unseen / 2, value + unseen / 2)
         )
         return Estimate(value=value, low=max(low, 0.0), high=min(high, 1.0), method="exact, all pairs alike")
-    centre, step = special.logit(value), -float(special.ndtri(tail)) * error / (value * (1 - value))
-    low, high = special.expit(centre - step), special.expit(centre + step)
+    centre, step = scipy.special.logit(value), -float(scipy.special.ndtri(tail)) * error / (value * (1 - value))
+    low, high = scipy.special.expit(centre - step), scipy.special.expit(centre + step)
     return enclosing(Estimate(value=value, low=float(low), high=float(high), method="DeLong, logit scale"))
 
 
@@ -84,7 +84,7 @@ def operating_point(
 
 def _newcombe(hits: int, members: int, rejected: int, nonmembers: int, confidence: float) -> Estimate:
     """Return ½(TPR + TNR), the two Wilson intervals combined as for a difference (Newcombe 1998, method 10)."""
-    z = float(special.ndtri(1 - (1 - share(confidence, "the confidence")) / 2))
+    z = float(scipy.special.ndtri(1 - (1 - share(confidence, "the confidence")) / 2))
     tpr, tpr_low, tpr_high = _wilson(hits, members, z)
     tnr, tnr_low, tnr_high = _wilson(rejected, nonmembers, z)
     value = (tpr + tnr) / 2
@@ -122,7 +122,7 @@ def balanced_accuracy(curve: Roc, *, confidence: float = 0.95) -> Estimate:
     optimism = np.quantile(noise[:, close].max(axis=1), 1 - tail)
     error = np.sqrt(_binomial(curve.tpr[best]) / curve.members + _binomial(curve.fpr[best]) / curve.nonmembers)
     low = 0.5 + max(float(gap[best] - optimism), 0.0) / 2
-    high = 0.5 + min(float(gap[best] + special.ndtri(1 - tail) * error), 1.0) / 2
+    high = 0.5 + min(float(gap[best] + scipy.special.ndtri(1 - tail) * error), 1.0) / 2
     method = "best threshold, corrected for the choice"
     return enclosing(Estimate(value=float(0.5 + gap[best] / 2), low=low, high=high, method=method))
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 from vestige.metrics.epsilon.multiplicity import holm
 from vestige.metrics.estimate import Array, Estimate, share
@@ -77,7 +77,7 @@ def against_half(curve: Roc) -> float:
         return 1.0
     if error == 0.0:
         return min(1.0, 2 * 0.5 ** min(curve.members, curve.nonmembers))
-    return _two_sided(float(special.logit(value)) * value * (1 - value) / error)
+    return _two_sided(float(scipy.special.logit(value)) * value * (1 - value) / error)
 
 
 def against(first: Roc, second: Roc, *, confidence: float = 0.95) -> float:
@@ -91,11 +91,11 @@ def against(first: Roc, second: Roc, *, confidence: float = 0.95) -> float:
     if gap.value is None or gap.low is None or gap.high is None or gap.value == 0.0:
         return 1.0
     reach = gap.value - gap.low if gap.value > 0 else gap.high - gap.value
-    return _two_sided(float(special.ndtri((1 - confidence) / 2)) * gap.value / reach)
+    return _two_sided(float(scipy.special.ndtri((1 - confidence) / 2)) * gap.value / reach)
 
 
 def _two_sided(z: float) -> float:
-    return float(2 * special.ndtr(-abs(z)))
+    return float(2 * scipy.special.ndtr(-abs(z)))
 
 
 def split_curves(

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from vestige.errors import DataError
 from vestige.metrics.estimate import Array, Estimate, share, vector, withheld
@@ -196,7 +196,7 @@ def _same_records(first: Judged, second: Judged) -> None:
 def widening(tries: int, confidence: float = 0.95) -> float:
     """Return how much wider each of ``tries`` normal intervals must be for all to hold together (Bonferroni)."""
     tail = (1 - share(confidence, "the confidence")) / 2
-    return float(special.ndtri(tail / max(tries, 1)) / special.ndtri(tail))
+    return float(scipy.special.ndtri(tail / max(tries, 1)) / scipy.special.ndtri(tail))
 
 
 def judged(scores: ArrayLike, member: ArrayLike) -> Judged:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from vestige.errors import UsageError
 from vestige.metrics.estimate import Array, Estimate, enclosing, share, withheld
@@ -53,7 +53,7 @@ def mean_over_targets(
     if len(known) == 1:
         return TargetMean(mean=estimates[0], values=values, sd=None)
     tail = (1 - share(confidence, "the confidence")) / 2
-    normal = float(-special.ndtri(tail))
+    normal = float(-scipy.special.ndtri(tail))
     number = len(known)
     within = float(np.mean([((e.half_width or 0.0) / normal) ** 2 for e in estimates]))
     between = float(np.var(known, ddof=1))
@@ -62,8 +62,8 @@ def mean_over_targets(
     shared = max(0.0, (number * record_variance - within) / (number - 1))
     total = pooled / number + shared
     freedom = total**2 / ((pooled / number) ** 2 / number + shared**2 / (PARTS - 1)) if total > 0 else number
-    reach = float(-special.stdtrit(freedom, tail)) * np.sqrt(total)
-    reach = max(reach, float(-special.stdtrit(PARTS - 1, tail)) * np.sqrt(record_variance))
+    reach = float(-scipy.special.stdtrit(freedom, tail)) * np.sqrt(total)
+    reach = max(reach, float(-scipy.special.stdtrit(PARTS - 1, tail)) * np.sqrt(record_variance))
     mean = float(np.mean(known))
     estimate = Estimate(
         value=mean,

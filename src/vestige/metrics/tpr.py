@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 from vestige.metrics.estimate import Array, Estimate, enclosing, share, withheld
 from vestige.metrics.roc import Roc, roc
@@ -113,7 +113,7 @@ def _mixture(curve: Roc, rates: Array) -> tuple[Array, Array]:
     last = np.ceil(np.minimum(total * rates + 7 * spread + 7, total)) + 1
     steps = np.linspace(0, 1, NODES + 1)
     edges = np.round(first[:, None] + steps * (last - first)[:, None]).astype(np.int64)
-    below = special.bdtr(np.maximum(edges - 1, 0), total, rates[:, None])
+    below = scipy.special.bdtr(np.maximum(edges - 1, 0), total, rates[:, None])
     weights = np.diff(np.where(edges == 0, 0.0, below), axis=1)
     weights /= weights.sum(axis=1, keepdims=True)
     width = np.maximum(np.diff(edges, axis=1), 1)
@@ -126,13 +126,13 @@ def _mixture(curve: Roc, rates: Array) -> tuple[Array, Array]:
 def _line(counts: Array, places: Array, weights: Array, curve: Roc) -> Array:
     """Return the counts on the weighted straight line through them, both axes in normal deviates."""
     members, total = curve.members, curve.nonmembers
-    y = special.ndtri((counts + 0.5) / (members + 1))
-    x = special.ndtri(places / (total + 1))
+    y = scipy.special.ndtri((counts + 0.5) / (members + 1))
+    x = scipy.special.ndtri(places / (total + 1))
     x_mean = np.sum(weights * x, axis=1, keepdims=True)
     y_mean = np.sum(weights * y, axis=1, keepdims=True)
     square = np.sum(weights * (x - x_mean) ** 2, axis=1, keepdims=True)
     slope = np.sum(weights * (x - x_mean) * (y - y_mean), axis=1, keepdims=True) / np.maximum(square, 1e-300)
-    line = special.ndtr(y_mean + slope * (x - x_mean)) * (members + 1) - 0.5
+    line = scipy.special.ndtr(y_mean + slope * (x - x_mean)) * (members + 1) - 0.5
     clipped: Array = np.clip(line, 0.0, float(members))
     return clipped
 
@@ -146,7 +146,7 @@ def _quantile(counts: Array, weights: Array, members: int, level: float) -> Arra
     low, high = np.maximum(mean - reach, 0), np.minimum(mean + reach, 1)
     for _ in range(HALVINGS):
         centre = (low + high) / 2
-        under = np.sum(weights * special.betainc(a, b, centre[:, None]), axis=1) < level
+        under = np.sum(weights * scipy.special.betainc(a, b, centre[:, None]), axis=1) < level
         low, high = np.where(under, centre, low), np.where(under, high, centre)
     found: Array = (low + high) / 2
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from vestige.log import AuditLog, CanaryFacts
-from vestige.report.claims import ADJACENCY, number, quoted, said, standing
+from vestige.report.claims import ADJACENCY, level, number, quoted, said, standing
 from vestige.report.wording import count, rate, sentence
 
 KINDS = {
@@ -36,14 +36,14 @@ def meaning(log: AuditLog) -> tuple[str, list[str]]:
         return f"No verdict: this canary audit showed nothing, because {why}.", [
             sentence(c.message) for c in log.checks
         ]
-    level = rate(best.confidence)
+    sure = rate(level(log, best))
     shown = (
-        f"canaries show that this training leaks at least ε = {number(best.value)} ({level} confidence, {best.method})"
+        f"canaries show that this training leaks at least ε = {number(best.value)} ({sure} confidence, {best.method})"
     )
     if best.kind == "estimate":
         shown = f"an estimate, not a bound, puts ε at about {number(best.value)} ({best.method})"
     elif best.value == 0:
-        shown = f"canaries showed no leak: ε ≥ 0 ({level} confidence, {best.method})"
+        shown = f"canaries showed no leak: ε ≥ 0 ({sure} confidence, {best.method})"
     state = standing(log)
     text = said(log) if state in ("refuted", "toothless") else f"{shown[:1].upper()}{shown[1:]}."
     lines = [] if state in ("unclaimed", "refuted", "toothless") else [said(log)]

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from vestige.log import AuditLog, Claim, Epsilon
 from vestige.report.svg import Axis, Plot
-from vestige.report.wording import count, listed, rate
+from vestige.report.wording import listed, rate
 
 Standing = Literal["refuted", "held", "toothless", "untested", "unclaimed"]
 """refuted: a judged bound exceeds the claim; held: none does, though one could have; toothless: none could have;
@@ -66,6 +66,22 @@ def quoted(log: AuditLog) -> Epsilon | None:
     return next(iter(marked + counted), None)
 
 
+def _sharing(log: AuditLog) -> list[Epsilon]:
+    """Return the bounds that share the error probability: those that count, also where they found nothing."""
+    return [one for one in log.epsilon if one.judged and one.kind == "bound"]
+
+
+def level(log: AuditLog, one: Epsilon) -> float:
+    """Return the confidence to give with a bound: for one that counts what was asked, with which all of them hold.
+
+    Alone it is surer than that, for it has only its share of the error probability.
+    """
+    sharing = _sharing(log)
+    if one not in sharing:
+        return one.confidence
+    return round(max(0.0, 1 - sum(1 - each.confidence for each in sharing)), 10)
+
+
 def standing(log: AuditLog) -> Standing:
     """Return how the claim stands after this audit."""
     claim = log.claim
@@ -87,14 +103,14 @@ def said(log: AuditLog) -> str:
             return ""
         if best.kind == "estimate":
             return f"An estimate, not a bound, puts ε at about {number(best.value)} at δ = {best.delta:g}."
-        return f"Training shows ε ≥ {number(best.value)} at δ = {best.delta:g} ({rate(best.confidence)} confidence)."
+        return f"Training shows ε ≥ {number(best.value)} at δ = {best.delta:g} ({rate(level(log, best))} confidence)."
     told = f"ε = {claim.epsilon:g} at δ = {claim.delta:g}"
     state = standing(log)
     if state == "refuted":
         over = max((one for one in log.epsilon if one.refutes(claim.epsilon)), key=lambda one: (one.primary, one.value))
         return (
             f"The claim of {told} does not hold: {over.method} shows ε ≥ {number(over.value)} at "
-            f"{rate(over.confidence)} confidence."
+            f"{rate(level(log, over))} confidence."
         )
     if state == "untested":
         why = "no bound that counts could be computed" if log.epsilon else "no bound could be computed"
@@ -194,16 +210,25 @@ def power(log: AuditLog) -> list[str]:
                 f"{listed(toothless)} could not have exceeded ε = {log.claim.epsilon:g}, whatever was trained: "
                 f"{'it adds' if len(toothless) == 1 else 'they add'} nothing for the claim."
             )
-    judged = [one for one in log.epsilon if one.judged and one.kind == "bound" and one.value is not None]
-    if len(judged) > 1:
-        error = sum(1 - one.confidence for one in judged)
-        lines.append(
-            f"The {len(judged)} bounds that count share the error probability: all of them hold together with at least "
-            f"{rate(round(max(0.0, 1 - error), 10))} confidence."
-        )
-    elif judged:
-        lines.append(f"{count(1, 'bound')} counts, at {rate(judged[0].confidence)} confidence.")
-    return lines
+    return lines + _sureness(log)
+
+
+def _sureness(log: AuditLog) -> list[str]:
+    """Say what the confidence that was asked for means, and how the bounds that count share what may go wrong."""
+    sharing = _sharing(log)
+    if not any(one.value is not None for one in sharing):
+        return []
+    asked = level(log, sharing[0])
+    wrong = rate(round(1 - asked, 10))
+    if len(sharing) == 1:
+        told = f"if what it assumes holds, the bound that counts exceeds the true ε in at most {wrong} of such audits."
+        return [f"{rate(asked)} confidence: {told}"]
+    parts = listed([f"{one.method} {rate(round(1 - one.confidence, 10))}" for one in sharing])
+    told = (
+        f"if what they assume holds, any of the {len(sharing)} bounds that count exceeds the true ε in at most {wrong} "
+        f"of such audits. They share these {wrong} ({parts}), so each alone is surer."
+    )
+    return [f"{rate(asked)} confidence: {told}"]
 
 
 def chart(log: AuditLog) -> Markup | None:

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from vestige.log import AttackResult, AuditLog, Figure, Operational
-from vestige.report import charts, claims, risk_charts, threat, wording
+from vestige.report import agreement, charts, claims, divergence, risk_charts, threat, wording
 from vestige.report.glossary import DEFINITIONS, TERMS
 from vestige.report.svg import shortened
 from vestige.report.verdict import asked_at, finished, headline_fpr, ranked, rates, resolved_rates, verdict, withheld
@@ -135,7 +135,7 @@ def tiles(log: AuditLog, best: AttackResult) -> list[tuple[str, str, list[str]]]
         claimed = "nothing is claimed" if log.claim is None else f"claimed: {log.claim.epsilon:g}"
         value = "" if shown.value is None else f"ε ≥ {claims.number(shown.value)}"
         total = f"a total leak: {claims.number(shown.ceiling)}"
-        made.append((f"Shown at {wording.rate(shown.confidence)} confidence", value, [claimed, total]))
+        made.append((f"Shown at {wording.rate(claims.level(log, shown))} confidence", value, [claimed, total]))
     asked = [(fpr, at(best, fpr)) for fpr in rates(log)]
     for fpr, figure in [pair for pair in asked if pair[1].value is not None][:3] or asked[:1]:
         label = f"Members recognised at {wording.rate(fpr)} false accusations"
@@ -200,6 +200,10 @@ def audited(log: AuditLog) -> list[tuple[str, str]]:
         facts.append(
             ("Shadow models", f"{log.shadow.count:,}" + (f": {log.shadow.design}" if log.shadow.design else ""))
         )
+    if alike := agreement.said(log):
+        facts.append(("Agreement", alike))
+    if unlike := divergence.said(log):
+        facts.append(("Unlikeness", unlike))
     several = threat.targets(log)
     if several > 1:
         facts.append(("Targets", f"{several} models took the target’s place in turn"))

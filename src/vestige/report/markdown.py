@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from vestige.log import AttackResult, AuditLog, Figure
-from vestige.report import claims
+from vestige.report import agreement, claims, divergence
 from vestige.report.threat import knowledge, untested
 from vestige.report.verdict import asked_at, ranked, resolved_rates, verdict, withheld
 from vestige.report.wording import confidence, count, duration, model_kind, number, rate, sentence, share
@@ -70,7 +70,10 @@ def _bounds(log: AuditLog) -> list[str]:
     rows = claims.rows(log)
     if not rows:
         return []
-    lines = ["| Bound | ε is at least | A total leak shows | Confidence | Against the claim |", "|:--|--:|--:|--:|:--|"]
+    lines = [
+        "| Bound | ε is at least | A total leak shows | Sure alone | Against the claim |",
+        "|:--|--:|--:|--:|:--|",
+    ]
     lines += [
         f"| {plain(row.method)} | {row.value} | {row.ceiling} | {row.confidence} | {plain(row.outcome)} |"
         for row in rows
@@ -97,6 +100,8 @@ def render(log: AuditLog) -> str:
     ]
     lines += ["<details><summary>What was assumed, and what was not tested</summary>", ""]
     lines += [f"- *{topic}*: {plain(words)}" for topic, words in knowledge(log)]
+    lines += [f"- *Agreement*: {plain(alike)}."] if (alike := agreement.said(log)) else []
+    lines += [f"- *Unlikeness*: {plain(unlike)}."] if (unlike := divergence.said(log)) else []
     lines += ["", "Not tested:", "", *(f"- {plain(gap)}" for gap in untested(log)), "", "</details>", ""]
     lines += [f"<sub>{' · '.join(facts)} · {plain(log.created)}</sub>"]
     return "\n".join(lines) + "\n"

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vestige.log import AttackResult, AuditLog, Figure
-from vestige.report import claims
+from vestige.report import agreement, claims
 from vestige.report.verdict import asked_at, headline_fpr, practical, ranked, resolved_rates, verdict, withheld
 from vestige.report.wording import count, duration, listed, model_kind, number, percent, rate, sentence, share, size
 
@@ -150,7 +150,7 @@ def _bounds(log: AuditLog) -> list[str]:
     width = max(len(row.method) for row in rows)
     for row in rows:
         reach = "" if row.ceiling == "–" else f" (a total leak: {row.ceiling})"
-        level = "" if row.confidence == "–" else f", {row.confidence} confidence"
+        level = "" if row.confidence == "–" else f", alone {row.confidence} sure"
         shown = f"≥ {row.value}" if row.value[0].isdigit() else row.value
         lines.append(f"{row.method.ljust(width)}  ε {shown}{reach}{level}, {row.outcome}")
     return [*lines, *(f" {line}" for line in claims.power(log)), ""]
@@ -206,6 +206,9 @@ def print_summary(log: AuditLog, console: Console) -> None:
             page.show(f"The TPR at {rate(fpr)} FPR is withheld: {sentence(reason)}", "dim", hang=4)
         if lost:
             page.show(f"Too narrow to show: {listed(lost)}.", "dim")
+        page.show()
+    if alike := agreement.said(log):
+        page.show(f"{alike}.", "dim", hang=4)
         page.show()
     for line in _bounds(log):
         page.show(line, "dim" if line.startswith(" ") else "", hang=4)

@@ -43,8 +43,14 @@ def knowledge(log: AuditLog) -> list[tuple[str, str]]:
         return canaries.knowledge(log.canary)
     shadow = _section(log, "shadow")
     facts = [("Sees", SEEN.get(log.target.access, f"What {log.target.access} access shows."))]
+    if log.target.kind == "updated":
+        facts.append(("Compares", _update(log)))
+    if _section(log, "audit").get("timing"):
+        facts.append(("Also sees", "How long each answer takes."))
     records = log.population.records or log.population.members + log.population.nonmembers
-    facts.append(("Has", f"The records in question with their true labels: {count(records, 'record')}."))
+    labels = "but not their labels; the model's own answer stands in for them"
+    labels = "with their true labels" if _section(log, "audit").get("labels", "true") == "true" else labels
+    facts.append(("Has", f"The records in question, {labels}: {count(records, 'record')}."))
     if log.population.held_out:
         facts.append(
             (
@@ -60,6 +66,8 @@ def knowledge(log: AuditLog) -> list[tuple[str, str]]:
             if shadow.get("architecture", "same") == "same"
             else "another recipe than the target's"
         )
+        guess = ", ".join(f"{key} {value}" for key, value in log.shadow.guessed.items())
+        shape += f" with guessed hyperparameters ({guess})" if guess else ""
         facts.append(("Can train", f"{count(log.shadow.count, 'shadow model')} by {shape}, on records from {source}."))
     else:
         facts.append(("Can train", "Nothing: no shadow models were used."))
@@ -70,6 +78,15 @@ def knowledge(log: AuditLog) -> list[tuple[str, str]]:
     facts.append(("Faces", f"The defence {listed(kept)}, and adapts to it." if kept else "No defence."))
     facts.append(("Does not know", "Which of the records the target was trained on. No attack is ever shown this."))
     return facts
+
+
+def _update(log: AuditLog) -> str:
+    """Return which snapshots there are, and who a member is."""
+    update = _section(log, "update")
+    member = "removed" if update.get("kind") == "unlearn" else "added" if update else "added or removed"
+    steps = int(update.get("steps", 1))
+    updates = "its update" if steps == 1 else f"each of {steps} updates"
+    return f"The model before {updates} with the model after; a member is a record that was {member}."
 
 
 def untested(log: AuditLog) -> list[str]:

@@ -21,12 +21,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
 from typing import Literal
 
 from vestige.log import AttackResult, AuditLog, Figure, Operational, TprPoint
 from vestige.report import canaries, claims
 from vestige.report.wording import ACCESS, confidence, count, listed, number, percent, rate, sentence, span
+from vestige.simultaneous import widened
 
 Level = Literal["low", "moderate", "high", "unknown"]
 
@@ -60,23 +60,6 @@ def right(tpr: float, fpr: float, prior: float = 0.5) -> float:
 def band(accuracy: float) -> Level:
     """Return the level for how often an accusation is right at even odds."""
     return "high" if accuracy >= HIGH else "moderate" if accuracy >= MODERATE else "low"
-
-
-def widened(figure: Figure, tries: int, level: float = 0.95) -> Figure:
-    """Return a share's interval as it would be to hold for all of ``tries`` attacks (Bonferroni, on logits)."""
-    if tries < 2 or figure.value is None or figure.low is None or figure.high is None:
-        return figure
-    normal = NormalDist()
-    factor = normal.inv_cdf(1 - (1 - level) / 2 / tries) / normal.inv_cdf(1 - (1 - level) / 2)
-
-    def moved(end: float) -> float:
-        if not 0 < end < 1:
-            return end
-        centre = min(max(figure.value or 0.0, 1e-9), 1 - 1e-9)
-        logit = math.log(centre / (1 - centre))
-        return 1 / (1 + math.exp(-(logit + factor * (math.log(end / (1 - end)) - logit))))
-
-    return Figure(value=figure.value, low=moved(figure.low), high=moved(figure.high), method=figure.method)
 
 
 def finished(log: AuditLog) -> list[AttackResult]:

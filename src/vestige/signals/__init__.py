@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import cast
 
 from vestige.errors import AccessError, UsageError
-from vestige.registry import Registry
+from vestige.registry import Registry, call_of
 from vestige.signals.answers import resolution_of
 from vestige.signals.base import OutputSignal, Signal, Signals, SignalTable, key_of
 from vestige.signals.output import measure_signals
@@ -25,6 +24,7 @@ SIGNALS = Registry(
         "modified_entropy": "vestige.signals.classification:ModifiedEntropy",
         "max_log_probability": "vestige.signals.classification:MaxLogProbability",
         "correct": "vestige.signals.classification:Correct",
+        "predicted_class": "vestige.signals.classification:PredictedClass",
         "std_probability": "vestige.signals.classification:StdProbability",
         "top_probabilities": "vestige.signals.classification:TopProbabilities",
         "log_probabilities": "vestige.signals.classification:LogProbabilities",
@@ -42,7 +42,11 @@ SIGNALS = Registry(
         "extraction": "vestige.signals.labels.extraction:Extraction",
         "distilled": "vestige.signals.process.distilled:Distilled",
         "snapshots": "vestige.signals.process.snapshots:Snapshots",
+        "latency": "vestige.signals.timing.latency:Latency",
+        "exits": "vestige.signals.timing.latency:Exits",
         "one_query": "vestige.signals.labels.one_query:OneQuery",
+        "change": "vestige.signals.update.change:Change",
+        "before_after": "vestige.signals.update.before_after:BeforeAfter",
     },
 )
 
@@ -66,17 +70,13 @@ def create(key: str) -> Signal:
     >>> create("log_probability(temperature=2.0)")
     LogProbability(temperature=2.0)
     """
-    name, bracket, inside = key.partition("(")
     try:
-        call = ast.parse(f"signal({inside}" if bracket else "signal()", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args:
-            raise ValueError(key)
-        params = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
-    except (SyntaxError, ValueError) as error:
+        name, params = call_of(key)
+    except ValueError as error:
         raise UsageError(
             f"Expected a signal key such as loss or log_probability(temperature=2.0), got '{key}'."
         ) from error
-    return cast("Signal", SIGNALS.create(name.strip(), params))
+    return cast("Signal", SIGNALS.create(name, params))
 
 
 def measure_outputs(

@@ -83,6 +83,8 @@ class Probe(Protocol):
     """A signal that takes many queries, or other models beside the one it is measured on.
 
     Probes are dear, so they are measured on the target and on a few shadow models that take its place, not on all.
+    What a probe takes may be told to readers: ``asks``, how many answers a record costs (default "1"), and ``knows``,
+    what the adversary has besides records and target, such as "the recipe".
     """
 
     access: ClassVar[Access]

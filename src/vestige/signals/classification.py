@@ -114,6 +114,18 @@ class Correct(AnswerSignal):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PredictedClass(AnswerSignal):
+    """Index of the class that the target names; it says nothing of membership by itself."""
+
+    access: ClassVar[Access] = Access.LABEL
+    reads: ClassVar[tuple[type[Any], ...]] = (Scores, HardLabels)
+
+    def read(self, answer: Scores | HardLabels) -> FloatArray:
+        """Return (R,) whole numbers."""
+        return (answer.named if isinstance(answer, HardLabels) else answer.top).astype(np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
 class StdProbability(AnswerSignal):
     """Standard deviation of the C probabilities, blind to the true class; members have more."""
 

@@ -61,7 +61,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         if isinstance(error, StoreError):
             raise
         raise store_error("write", path, error) from error
-    except BaseException:
+    except BaseException:  # also on Ctrl-C nothing half written stays
         _discard(temporary)
         raise
 

@@ -230,7 +230,7 @@ def check_attack(attack: Attack, *, seed: int = 0, only: Sequence[str] = ()) -> 
                 raise ConformanceError(f"{attack!r}, {task}, {name}: {error}") from error
             except MissingDependency:
                 raise
-            except Exception as error:
+            except Exception as error:  # whatever the attack raises breaks the contract
                 what = f"{type(error).__name__}: {error}"
                 raise ConformanceError(f"{attack!r}, {task}, {name}: it raised {what}") from error
 

@@ -31,7 +31,9 @@ def imagined(key: str, logits: NDArray[Any], y: IntArray) -> Double:
     rule = own or IMAGINED.get(key.partition("(")[0])
     if rule is None:
         raise AccessError(f"The kit cannot imagine the signal '{key}': give it a method imagine(logits, y).")
-    return np.asarray(rule(logits.astype(np.float64), np.asarray(y, np.int64)), np.float64)
+    labels: Any = np.asarray(y)  # numbers of a regression stay what they are
+    labels = labels if labels.dtype.kind == "f" else labels.astype(np.int64)
+    return np.asarray(rule(logits.astype(np.float64), labels), np.float64)
 
 
 def margin(logits: Double, y: IntArray) -> Double:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,19 @@ def test_a_heavy_weight_leaves_the_record_where_it_is():
     asked = Asked(0.05)
     create("one_query(weight=1e9, rate=1e-12)").probe(asked, line([knowing(0.3, False)] * 4))
     np.testing.assert_allclose(asked.points[0][:, 0], np.linspace(0, 0.1, 9), atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [255.0, 0.01])
+def test_the_unit_that_features_are_measured_in_makes_no_difference(scale):
+    """Bytes are 255 times as large as the same pixels between 0 and 1, and must be moved 255 times as far."""
+    asked = {1.0: Asked(0.5), scale: Asked(0.5)}
+    for unit, target in asked.items():
+        setting = line([Known(step_at(0.3 * unit, 8.0 / unit), np.zeros(11, dtype=bool)) for _ in range(4)])
+        records = setting.records
+        records = Records(records.x * np.float32(unit), records.y, records.ids, None, records.classes)
+        create("one_query(steps=200, rate=0.001)").probe(target, replace(setting, records=records))
+    assert (asked[1.0].points[0] > 0.3).any()
+    np.testing.assert_allclose(asked[scale].points[0] / scale, asked[1.0].points[0], rtol=1e-4, atol=1e-6)
 
 
 def test_points_stay_inside_the_box():

@@ -69,7 +69,9 @@ def first_layer(plan: Plan, graph: Graph, store: ParameterStore) -> int | None:
     if len(readers) != 1 or graph.nodes[readers[0]].kind != "linear" or not isinstance(plan.optimiser.kind, str):
         return None
     x = plan.x
-    if x.device.type != "cpu" or x.dim() != 2 or plan.augment is not None or plan.byte_scale is not None:
+    if x.device.type != "cpu" or x.dim() != 2 or plan.byte_scale is not None:
+        return None
+    if plan.augment is not None or plan.mixup is not None:
         return None
     width = len(store.slots[f"{graph.nodes[readers[0]].module}.weight"].values[0])
     if plan.batch_size * x.shape[1] * width < ONEDNN_FROM:

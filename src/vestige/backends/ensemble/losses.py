@@ -23,6 +23,12 @@ class Loss(Protocol):
         ...
 
 
+def at_epoch(loss: Loss, epoch: int) -> Loss:
+    """Return what a loss is in an epoch; most are the same in all."""
+    at: Callable[[int], Loss] | None = getattr(loss, "at", None)
+    return loss if at is None else at(epoch)
+
+
 class CrossEntropy:
     """Cross-entropy of logits; one column means the logit of the second of two classes."""
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from vestige.backends.ensemble.losses import Loss
 from vestige.backends.ensemble.optimisers import Optimiser
+from vestige.backends.stopping import Stopping
 
 Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 
@@ -20,7 +21,8 @@ class Plan:
 
     ``x``: (N, …) features and ``y``: (N,) labels, on ``device``; bytes are kept as bytes, a quarter of the traffic, and
     become float32 times ``byte_scale`` batch by batch. ``build`` makes an untrained module; ``multiplier`` maps the
-    share of epochs done to a factor on the learning rate.
+    share of epochs done to a factor on the learning rate. ``mixup``: of which Beta the shares of blended batches come;
+    ``stopping``: when to stop before ``epochs``.
     """
 
     x: torch.Tensor
@@ -34,6 +36,8 @@ class Plan:
     augment: Augment | None
     device: torch.device
     byte_scale: float | None = None
+    mixup: float | None = None
+    stopping: Stopping | None = None
 
     def batch(self, index: torch.Tensor) -> torch.Tensor:
         """Return the features of these rows as the module reads them."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from vestige.backends.ensemble import indicators, layers, weighted
+from vestige.backends.ensemble import indicators, layers, pooled, weighted
 from vestige.backends.ensemble.graph import Graph, Node
 from vestige.backends.ensemble.layers import Layer, Run
 from vestige.backends.ensemble.store import ParameterStore
@@ -25,6 +25,7 @@ KINDS: dict[str, type[Layer]] = {
     "linear": weighted.Linear,
     indicators.KIND: indicators.IndicatorLinear,
     "convolution": weighted.Convolution,
+    pooled.KIND: pooled.PooledConvolution,
     "batch_norm": weighted.BatchNorm,
     "layer_norm": weighted.LayerNorm,
     "group_norm": weighted.GroupNorm,
@@ -36,7 +37,7 @@ class Stack:
     """M models of one structure."""
 
     def __init__(self, graph: Graph, store: ParameterStore) -> None:
-        self.graph = graph
+        self.graph = graph = pooled.merged(graph, store)
         self.store = store
         self.layers = [_bind(node, store) for node in graph.nodes]
         self.needed = self._needed()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
+from typing import cast
 
 import torch
 from torch import nn
 
+from vestige.backends.ensemble import mixing
 from vestige.backends.ensemble.graph import Graph
 from vestige.backends.ensemble.indicators import Folded, Pool, first_layer
 from vestige.backends.ensemble.layers import Run
+from vestige.backends.ensemble.losses import at_epoch
+from vestige.backends.ensemble.mixing import Mixer
 from vestige.backends.ensemble.order import Order, generator
 from vestige.backends.ensemble.plan import Plan
 from vestige.backends.ensemble.stack import Stack
@@ -24,10 +28,12 @@ def train(
     modules: Sequence[nn.Module],
     orders: Sequence[Order],
     on_epoch: Callable[[int, int, dict[str, torch.Tensor]], None] | None = None,
+    over: Callable[[], bool] | None = None,
 ) -> list[dict[str, torch.Tensor]]:
     """Return the trained state of each module; the same bytes however the models are grouped.
 
-    ``on_epoch`` gets, after each epoch, each model's number, the epoch's, and a copy of its state.
+    ``on_epoch`` gets, after each epoch, each model's number, the epoch's, and a copy of its state;
+    ``over`` is then asked whether to stop.
     """
     with torch.no_grad():
         store = gather(modules, plan.device)
@@ -37,12 +43,14 @@ def train(
         folded = None if reader is None else Folded(plan, graph, store, reader)
         trainer = _Trainer(plan, graph, store, orders) if folded is None else _Trainer.of(plan, folded, orders)
         for epoch in range(plan.epochs):
-            trainer.epoch(plan.rate(epoch))
+            trainer.epoch(epoch)
             if on_epoch is not None:
                 if folded is not None:
                     folded.unfold()
                 for m in range(len(modules)):
                     on_epoch(m, epoch, store.state(m))
+            if over is not None and over():
+                break
         if folded is not None:
             folded.unfold()
         return [store.state(m) for m in range(len(modules))]
@@ -67,6 +75,8 @@ class _Trainer:
         self.update = plan.optimiser.on([self._values(m) for m in range(len(orders))])
         self.dropout = [generator(o.seed, "dropout", plan.device) for o in orders]
         self.augment = [generator(o.seed, "augment", plan.device) for o in orders]
+        self.mixers = [] if plan.mixup is None else [Mixer(o.seed, plan.mixup) for o in orders]
+        self.loss = plan.loss
 
     @classmethod
     def of(cls, plan: Plan, folded: Folded, orders: Sequence[Order]) -> _Trainer:
@@ -76,8 +86,9 @@ class _Trainer:
     def _values(self, model: int) -> list[torch.Tensor]:
         return [slot.values[model] for slot in self.store.slots.values()]
 
-    def epoch(self, rate: float) -> None:
+    def epoch(self, number: int) -> None:
         """Show every model its own rows once."""
+        rate, self.loss = self.plan.rate(number), at_epoch(self.plan.loss, number)
         rows = [order.epoch() for order in self.orders]
         lengths = [order.lengths() for order in self.orders]
         start = self._full_batches(rows, lengths, rate)
@@ -108,8 +119,14 @@ class _Trainer:
         inputs = self._dense(models, index) if self.pool is None else self.pool.batches(index)
         for rows, batch in zip(index.to(plan.device), inputs, strict=True):
             y = plan.y.index_select(0, rows.reshape(-1)).view(*rows.shape, *plan.y.shape[1:])
-            outputs = stack.forward(batch, run)
-            stack.backward(plan.loss.gradient(outputs, y))
+            if self.mixers:
+                blends = [self.mixers[m].draw(rows.shape[1]) for m in models]
+                # With blends, records are never read as lists of ones (see `first_layer`).
+                outputs = stack.forward(mixing.blended_all(cast(Value, batch), blends), run)
+                stack.backward(mixing.gradient(self.loss, outputs, y, blends))
+            else:
+                outputs = stack.forward(batch, run)
+                stack.backward(self.loss.gradient(outputs, y))
             self.update.step(models, stack.store.gradients(), rate)
 
     def _dense(self, models: list[int], index: torch.Tensor) -> Iterator[Value]:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 from vestige.metrics.epsilon.base import EpsilonBound, check_delta
+from vestige.metrics.epsilon.quadrature import legendre
 from vestige.metrics.epsilon.thresholds import Counts, Thresholds
 from vestige.metrics.epsilon.two_sample import Trials, largest
 from vestige.metrics.estimate import Array
@@ -17,7 +18,7 @@ from vestige.metrics.estimate import Array
 NOT_COVERAGE = "a credible limit under a Jeffreys prior: how sure to be, not how often such a figure is right"
 PRIOR = 0.5
 HIGHEST, STEPS = 40.0, 16
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)
+NODES = 32
 REACH = 4.5  # nine standard deviations of an angle whose sine squared is the FPR
 
 
@@ -56,10 +57,10 @@ def credible(counts: Counts, errors: Array, *, delta: float) -> Array:
 
     As a normal deviate the posterior is nearly straight in ε, so that false position finds it in a few steps.
     """
-    wanted = special.ndtri(errors)
+    wanted = scipy.special.ndtri(errors)
 
     def excess(epsilon: Array) -> Array:
-        return np.asarray(special.ndtri(np.clip(posterior(counts, epsilon, delta), 1e-300, 1 - 1e-16)) - wanted)
+        return np.asarray(scipy.special.ndtri(np.clip(posterior(counts, epsilon, delta), 1e-300, 1 - 1e-16)) - wanted)
 
     low, high = np.zeros(len(errors)), np.full(len(errors), HIGHEST)
     below, above = excess(low), excess(high)
@@ -89,16 +90,18 @@ def posterior(counts: Counts, epsilon: Array, delta: float) -> Array:
     fpr_law = (counts.alarms + PRIOR)[:, None], (counts.nonmembers - counts.alarms + PRIOR)[:, None]
 
     def enough_alarms(tpr: Array) -> Array:
-        return np.asarray(special.betaincc(*fpr_law, np.clip((tpr - delta) / grown, 0.0, 1.0)), np.float64)
+        return np.asarray(scipy.special.betaincc(*fpr_law, np.clip((tpr - delta) / grown, 0.0, 1.0)), np.float64)
 
     def few_hits(fpr: Array) -> Array:
         most = np.clip(1 - (1 - delta - fpr) / grown, 0.0, 1.0)
-        return np.asarray(special.betainc(*tpr_law, most) - special.betainc(*tpr_law, tpr_kink), np.float64)
+        return np.asarray(scipy.special.betainc(*tpr_law, most) - scipy.special.betainc(*tpr_law, tpr_kink), np.float64)
 
     least, most = np.full_like(grown, delta), np.full_like(grown, 1 - delta)
     inner = _mean(*tpr_law, least, tpr_kink, enough_alarms) + _mean(*fpr_law, fpr_kink, most, few_hits)
     # a TPR below δ, or an FPR above 1 − δ, is allowed whatever the other rate
-    outer = special.betainc(*tpr_law, least) + special.betaincc(*fpr_law, most) * special.betaincc(*tpr_law, tpr_kink)
+    outer = scipy.special.betainc(*tpr_law, least) + scipy.special.betaincc(*fpr_law, most) * scipy.special.betaincc(
+        *tpr_law, tpr_kink
+    )
     whole: Array = inner + outer[:, 0]
     return whole
 
@@ -111,9 +114,9 @@ def _mean(a: Array, b: Array, low: Array, high: Array, value: Callable[[Array], 
     centre, reach = np.arcsin(np.sqrt(a / (a + b))), REACH / np.sqrt(a + b)
     start = np.maximum(np.arcsin(np.sqrt(low)), centre - reach)
     stop = np.maximum(np.minimum(np.arcsin(np.sqrt(high)), centre + reach), start)
-    half = (stop - start) / 2
-    angle = start + half * (NODES + 1)
-    log_density = special.xlogy(2 * a - 1, np.sin(angle)) + special.xlogy(2 * b - 1, np.cos(angle))
-    density = 2 * np.exp(log_density - special.betaln(a, b))
-    mean: Array = (value(np.sin(angle) ** 2) * density * half) @ WEIGHTS
+    half, (places, weights) = (stop - start) / 2, legendre(NODES)
+    angle = start + half * (places + 1)
+    log_density = scipy.special.xlogy(2 * a - 1, np.sin(angle)) + scipy.special.xlogy(2 * b - 1, np.cos(angle))
+    density = 2 * np.exp(log_density - scipy.special.betaln(a, b))
+    mean: Array = (value(np.sin(angle) ** 2) * density * half) @ weights
     return mean

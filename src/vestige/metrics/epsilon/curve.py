@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 from vestige.errors import UsageError
 from vestige.metrics.epsilon.rounded import RADIUS_CENTRE, combined, tail
@@ -68,7 +68,7 @@ def limit_of(source: Source) -> Limit:
         mu = float(source)
         if not mu >= 0:
             raise UsageError(f"Expected the mu of a Gaussian claim to be at least 0, got {source}.")
-        return lambda fpr: special.ndtr(special.ndtri(fpr) + mu)
+        return lambda fpr: scipy.special.ndtr(scipy.special.ndtri(fpr) + mu)
     deltas, grown = _deltas(source), np.exp(EPSILONS)
     slopes, heights, places = envelope(
         np.concatenate([grown, 1 / grown]), np.concatenate([deltas, 1 - (1 - deltas) / grown])
@@ -172,12 +172,12 @@ def p_values(counts: Counts, limit: Limit) -> Array:
     _, second = RADIUS_CENTRE
 
     def highest(deviate: Array) -> Array:
-        inner = special.betainccinv(alarms + 1, np.maximum(nonmembers - alarms, 1), special.ndtr(-deviate))
+        inner = scipy.special.betainccinv(alarms + 1, np.maximum(nonmembers - alarms, 1), scipy.special.ndtr(-deviate))
         return np.where(alarms == nonmembers, 1.0, inner)
 
     def from_hits(tpr: Array) -> Array:
-        surprise = special.betainc(np.maximum(hits, 1), members - hits + 1, tpr)
-        return np.where(hits == 0, -np.inf, -special.ndtri(np.maximum(surprise, SMALLEST)))
+        surprise = scipy.special.betainc(np.maximum(hits, 1), members - hits + 1, tpr)
+        return np.where(hits == 0, -np.inf, -scipy.special.ndtri(np.maximum(surprise, SMALLEST)))
 
     def apart(deviate: Array) -> Array:
         return combined(from_hits(limit(highest(deviate))), deviate)

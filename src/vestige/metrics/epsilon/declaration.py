@@ -9,7 +9,7 @@ from vestige.errors import UsageError
 from vestige.metrics.epsilon.base import EpsilonBound, check_delta
 from vestige.metrics.epsilon.gdp import gdp_epsilon
 from vestige.metrics.estimate import share
-from vestige.privacy_claim import Mechanism
+from vestige.privacy_claim import GAUSSIAN, Mechanism
 
 SEPARATE_NOISE = (
     "every canary is hidden by μ-Gaussian-DP noise that is independent of the other canaries' noise, as it is with one "
@@ -41,7 +41,7 @@ class Declaration:
     @property
     def objection(self) -> str:
         """Why no ε follows from a bound on μ, or nothing."""
-        if self.mechanism not in ("gaussian", "subsampled_gaussian"):
+        if self.mechanism not in GAUSSIAN:
             return (
                 f"This method holds only for a mechanism declared Gaussian, and this one is declared "
                 f"{self.mechanism!r}; use a bound that assumes none."

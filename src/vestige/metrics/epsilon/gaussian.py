@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 import numpy as np
-from scipy import optimize, special
+import scipy
 
 from vestige.errors import UsageError
 from vestige.metrics.epsilon.base import Coins, EpsilonBound
@@ -99,9 +99,9 @@ def auc_law(mu: float, members: int, nonmembers: int) -> tuple[float, float]:
     which is Owen's T.
     """
     height = mu / math.sqrt(2)
-    mean = float(special.ndtr(height))
-    wrong = float(special.ndtr(-height))
-    both = wrong - 2 * float(special.owens_t(height, 1 / math.sqrt(3)))  # P(one draw loses to two others)
+    mean = float(scipy.special.ndtr(height))
+    wrong = float(scipy.special.ndtr(-height))
+    both = wrong - 2 * float(scipy.special.owens_t(height, 1 / math.sqrt(3)))  # P(one draw loses to two others)
     shared = max(both - wrong * wrong, 0.0)
     variance = (mean * wrong + (members + nonmembers - 2) * shared) / (members * nonmembers)
     return mean, math.sqrt(variance)
@@ -109,7 +109,7 @@ def auc_law(mu: float, members: int, nonmembers: int) -> tuple[float, float]:
 
 def mu_from_auc(auc: float, members: int, nonmembers: int, *, confidence: float) -> float:
     """Return the smallest μ ≥ 0 under which an AUC of at least ``auc`` is not too unlikely."""
-    z = float(special.ndtri(max(confidence, NORMAL_LAW_FROM)))
+    z = float(scipy.special.ndtri(max(confidence, NORMAL_LAW_FROM)))
     reached = auc - 0.5 / (members * nonmembers)  # half a step of the AUC, as always with a discrete statistic
 
     def excess(mu: float) -> float:
@@ -118,19 +118,21 @@ def mu_from_auc(auc: float, members: int, nonmembers: int, *, confidence: float)
 
     if excess(0.0) <= 0:
         return 0.0
-    return float(optimize.brentq(excess, 0.0, math.sqrt(2) * float(special.ndtri(reached)), xtol=1e-12))
+    return float(scipy.optimize.brentq(excess, 0.0, math.sqrt(2) * float(scipy.special.ndtri(reached)), xtol=1e-12))
 
 
 def noncentrality(t: float, freedom: int, *, confidence: float) -> float:
     """Return the smallest non-centrality ≥ 0 under which a t of at least ``t`` is not too unlikely."""
     t = min(t, LARGEST_T)
-    if special.stdtr(freedom, t) <= confidence:
+    if scipy.special.stdtr(freedom, t) <= confidence:
         return 0.0
     # The root if only the deviation were uncertain; what the means add to that is about one normal deviate
-    high = max(t, 0.0) * math.sqrt(float(special.chdtri(freedom, confidence)) / freedom)
-    while special.nctdtr(freedom, high, t) > confidence:
+    high = max(t, 0.0) * math.sqrt(float(scipy.special.chdtri(freedom, confidence)) / freedom)
+    while scipy.special.nctdtr(freedom, high, t) > confidence:
         high = 2 * high + 1
-    low = max(high - 2 - float(special.ndtri(confidence)), 0.0)
-    if special.nctdtr(freedom, low, t) < confidence:
+    low = max(high - 2 - float(scipy.special.ndtri(confidence)), 0.0)
+    if scipy.special.nctdtr(freedom, low, t) < confidence:
         low = 0.0
-    return float(optimize.brentq(lambda shift: special.nctdtr(freedom, shift, t) - confidence, low, high, xtol=1e-12))
+    return float(
+        scipy.optimize.brentq(lambda shift: scipy.special.nctdtr(freedom, shift, t) - confidence, low, high, xtol=1e-12)
+    )

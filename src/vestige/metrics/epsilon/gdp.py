@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import optimize, special
+import scipy
 
 from vestige.errors import UsageError
 from vestige.metrics.estimate import share
@@ -33,18 +33,20 @@ def gdp_epsilon(mu: float, delta: float) -> float:
     """
     _check(mu)
     target = math.log(share(delta, "delta"))
-    if special.erf(mu / math.sqrt(8)) <= delta:  # δ(0) = 2Φ(μ/2) − 1
+    if scipy.special.erf(mu / math.sqrt(8)) <= delta:  # δ(0) = 2Φ(μ/2) − 1
         return 0.0
     # Where the first term alone is δ, the difference is below it
-    most = mu * (mu / 2 - float(special.ndtri(delta)))
-    return float(optimize.brentq(lambda epsilon: _log_delta(mu, epsilon) - target, 0.0, most, xtol=1e-15, rtol=1e-13))
+    most = mu * (mu / 2 - float(scipy.special.ndtri(delta)))
+    return float(
+        scipy.optimize.brentq(lambda epsilon: _log_delta(mu, epsilon) - target, 0.0, most, xtol=1e-15, rtol=1e-13)
+    )
 
 
 def _log_delta(mu: float, epsilon: float) -> float:
     # Both terms underflow long before their ratio loses its digits, so the difference is taken between logarithms
     reach = epsilon / mu - mu / 2
-    first = float(special.log_ndtr(-reach))
-    second = epsilon + float(special.log_ndtr(-reach - mu))
+    first = float(scipy.special.log_ndtr(-reach))
+    second = epsilon + float(scipy.special.log_ndtr(-reach - mu))
     return first + math.log(max(-math.expm1(min(second - first, 0.0)), TINY))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-from scipy import optimize, special
+import scipy
 
 from vestige.metrics.epsilon.guesses import IntArray, Looks
 from vestige.metrics.estimate import Array
@@ -21,7 +21,7 @@ STEPS = 32
 
 def odds(epsilon: float, rate: float) -> tuple[float, float]:
     """Return the log-odds with which a guess of *in*, and one of *out*, is right at most."""
-    prior = float(special.logit(rate))
+    prior = float(scipy.special.logit(rate))
     return epsilon + prior, epsilon - prior
 
 
@@ -41,14 +41,16 @@ def _binomial(trials: int, log_odds: float) -> Array:
 def _log_binomial(trials: int, log_odds: float) -> Array:
     count = np.arange(trials + 1)
     log_pmf: Array = (
-        _log_choose(trials) + count * special.log_expit(log_odds) + count[::-1] * special.log_expit(-log_odds)
+        _log_choose(trials)
+        + count * scipy.special.log_expit(log_odds)
+        + count[::-1] * scipy.special.log_expit(-log_odds)
     )
     return log_pmf
 
 
 @lru_cache(maxsize=256)
 def _log_choose(trials: int) -> Array:
-    below = special.gammaln(np.arange(1, trials + 2, dtype=np.float64))
+    below = scipy.special.gammaln(np.arange(1, trials + 2, dtype=np.float64))
     logs: Array = below[-1] - below - below[::-1]
     logs.flags.writeable = False
     return logs
@@ -85,7 +87,7 @@ def any_event(epsilon: float, canaries: int, rate: float, delta: float) -> float
     guesses from the output.
     """
     high, low = odds(epsilon, rate)
-    return canaries * delta * float(rate * special.expit(-high) + (1 - rate) * special.expit(-low))
+    return canaries * delta * float(rate * scipy.special.expit(-high) + (1 - rate) * scipy.special.expit(-low))
 
 
 def fixed_count(epsilon: float, guessed: int, correct: int, canaries: int, delta: float) -> float:
@@ -113,7 +115,7 @@ def fixed_count_sharp(epsilon: float, guessed: int, correct: int, canaries: int,
     starts = np.arange(1, correct + 1)
     # In logarithms: where b_a underflows the gain need not, for the tail is then as small.
     below = np.logaddexp.accumulate(logs[:correct])
-    gain = special.logsumexp(logs[correct:]) + below - np.log(starts) - logs[starts]
+    gain = scipy.special.logsumexp(logs[correct:]) + below - np.log(starts) - logs[starts]
     return min(canaries * delta * float(np.exp(min(float(np.max(gain)), 700.0))), 1.0)
 
 
@@ -131,13 +133,13 @@ def highest(tail: Callable[[float], float], slack: Callable[[float], float], alp
     while tail(high) <= alpha:
         high *= 1.5
     if excess(0.0) <= 0:
-        return float(optimize.brentq(excess, 0.0, high, xtol=1e-10))
+        return float(scipy.optimize.brentq(excess, 0.0, high, xtol=1e-10))
     if tail(0.0) > alpha:
         return 0.0
     above = high
     for step in range(1, STEPS):
         below = high * (1 - step / STEPS)
         if excess(below) <= 0:
-            return float(optimize.brentq(excess, below, above, xtol=1e-10))
+            return float(scipy.optimize.brentq(excess, below, above, xtol=1e-10))
         above = below
     return 0.0

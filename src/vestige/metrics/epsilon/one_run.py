@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy import optimize, special
+import scipy
 
 from vestige.errors import UsageError
 from vestige.metrics.epsilon.base import Coins, EpsilonBound, check_delta
@@ -103,7 +103,7 @@ def _of_count(looks: Looks, delta: float, alpha: float) -> float:
 
     def tail(epsilon: float) -> float:
         if looks.rate == 0.5:
-            return float(special.betainc(correct, guessed - correct + 1, special.expit(epsilon)))
+            return float(scipy.special.betainc(correct, guessed - correct + 1, scipy.special.expit(epsilon)))
         return crossing(epsilon, looks, looks.correct)
 
     def slack(epsilon: float) -> float:
@@ -148,13 +148,13 @@ def _local(one: Looks, level: float) -> float:
     if correct == 0:
         return -np.inf
     if one.rate == 0.5:
-        return float(special.logit(special.betaincinv(correct, guessed - correct + 1, level)))
+        return float(scipy.special.logit(scipy.special.betaincinv(correct, guessed - correct + 1, level)))
     reach = 1.0
     while crossing(reach, one, one.correct) <= level:
         reach *= 2
     while crossing(-reach, one, one.correct) > level:
         reach *= 2
-    return float(optimize.brentq(lambda e: crossing(e, one, one.correct) - level, -reach, reach, xtol=1e-10))
+    return float(scipy.optimize.brentq(lambda e: crossing(e, one, one.correct) - level, -reach, reach, xtol=1e-10))
 
 
 def _boundary(looks: Looks, epsilon: float, level: float) -> IntArray:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal
 
-from scipy import optimize, special
+import scipy
 
 from vestige.errors import UsageError
 from vestige.metrics.epsilon.base import Coins, EpsilonBound, check_delta
@@ -107,7 +107,7 @@ def _approximate(canaries: int, guessed: int, correct: int, delta: float, alpha:
     if correct == 0:
         return 0.0
     return highest(
-        lambda epsilon: float(special.betainc(correct, guessed - correct + 1, special.expit(epsilon))),
+        lambda epsilon: float(scipy.special.betainc(correct, guessed - correct + 1, scipy.special.expit(epsilon))),
         lambda epsilon: fixed_count_sharp(epsilon, guessed, correct, canaries, delta),
         alpha,
     )
@@ -119,14 +119,19 @@ def _gaussian(canaries: int, guessed: int, correct: int, alpha: float) -> float:
         return 0.0
 
     def excess(mu: float) -> float:
-        return least_mass(alpha, canaries, guessed, correct, lambda x: float(special.ndtr(special.ndtri(x) - mu))) - 1
+        return (
+            least_mass(
+                alpha, canaries, guessed, correct, lambda x: float(scipy.special.ndtr(scipy.special.ndtri(x) - mu))
+            )
+            - 1
+        )
 
     low, high = SMALLEST, 1.0
     if excess(low) <= 0:
         return 0.0
     while excess(high) > 0:
         low, high = high, 2 * high
-    return float(optimize.brentq(excess, low, high, xtol=1e-9))
+    return float(scipy.optimize.brentq(excess, low, high, xtol=1e-9))
 
 
 def least_mass(tail: float, canaries: int, guessed: int, correct: int, blame: Blame) -> float:

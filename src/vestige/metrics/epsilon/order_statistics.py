@@ -6,16 +6,17 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special
+import scipy
 
 from vestige.errors import UsageError
 from vestige.metrics.epsilon.base import Coins, EpsilonBound
 from vestige.metrics.epsilon.declaration import Declaration
+from vestige.metrics.epsilon.quadrature import legendre
 from vestige.metrics.epsilon.surest import guess_surest
 from vestige.metrics.estimate import Array
 from vestige.privacy_claim import Mechanism
 
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(96)
+NODES = 96
 OUTSIDE = 1e-13  # the probability that the integral over the cut leaves out at either end
 FAR = 40.0  # normal deviates beyond which nothing is left
 NEGLIGIBLE = 1e-6  # a μ that shows nothing, and is too small to measure a coin's log-odds by
@@ -76,7 +77,7 @@ class RightGuesses:
         high = 1.0
         while self.tail(right, high) < level:
             high *= 2
-        return float(optimize.brentq(lambda mu: self.tail(right, mu) - level, 0.0, high, xtol=1e-12))
+        return float(scipy.optimize.brentq(lambda mu: self.tail(right, mu) - level, 0.0, high, xtol=1e-12))
 
     def tail(self, right: int, mu: float) -> float:
         """Return P(at least ``right`` guesses are right), increasing in ``mu``."""
@@ -89,26 +90,36 @@ class RightGuesses:
         above, below = self.guesses + 1, self.canaries - self.guesses
         low, high = (
             self._cut(mu, float(mass))
-            for mass in (special.betainccinv(above, below, OUTSIDE), special.betaincinv(above, below, OUTSIDE))
+            for mass in (
+                scipy.special.betainccinv(above, below, OUTSIDE),
+                scipy.special.betaincinv(above, below, OUTSIDE),
+            )
         )
-        cut = (low + high) / 2 + (high - low) / 2 * NODES
+        places, weights = legendre(NODES)
+        cut = (low + high) / 2 + (high - low) / 2 * places
         correct, surer = self._right(cut, mu), self._surer(cut, mu)
-        log_density = self.guesses * np.log(surer) + special.xlog1py(below - 1, -surer) - special.betaln(above, below)
-        weight = WEIGHTS * (high - low) / 2 * np.exp(log_density) * self._thinning(cut, mu)
+        log_density = (
+            self.guesses * np.log(surer) + scipy.special.xlog1py(below - 1, -surer) - scipy.special.betaln(above, below)
+        )
+        weight = weights * (high - low) / 2 * np.exp(log_density) * self._thinning(cut, mu)
         return min(float(weight @ self._binomial(right, correct / surer)) + 2 * OUTSIDE, 1.0)
 
     def _binomial(self, right: int, correct: Array) -> Array:
-        return special.betainc(right, self.guesses - right + 1, correct)
+        return scipy.special.betainc(right, self.guesses - right + 1, correct)
 
     def _right(self, cut: Array, mu: float) -> Array:
         """P(the likelier side is the true one, and it is surer than ``cut``)."""
         lean = self._lean(mu)
-        return self.rate * special.ndtr(mu / 2 - cut + lean) + (1 - self.rate) * special.ndtr(mu / 2 - cut - lean)
+        return self.rate * scipy.special.ndtr(mu / 2 - cut + lean) + (1 - self.rate) * scipy.special.ndtr(
+            mu / 2 - cut - lean
+        )
 
     def _surer(self, cut: Array, mu: float) -> Array:
         """P(a canary is surer than ``cut``)."""
         lean = self._lean(mu)
-        wrong = self.rate * special.ndtr(-mu / 2 - cut - lean) + (1 - self.rate) * special.ndtr(-mu / 2 - cut + lean)
+        wrong = self.rate * scipy.special.ndtr(-mu / 2 - cut - lean) + (1 - self.rate) * scipy.special.ndtr(
+            -mu / 2 - cut + lean
+        )
         return self._right(cut, mu) + wrong
 
     def _thinning(self, cut: Array, mu: float) -> Array:
@@ -130,7 +141,7 @@ class RightGuesses:
         def excess(cut: float) -> float:
             return float(self._surer(np.array(cut), mu)) - mass
 
-        return low if excess(low) <= 0 else float(optimize.brentq(excess, low, high))
+        return low if excess(low) <= 0 else float(scipy.optimize.brentq(excess, low, high))
 
 
 def _bell(z: Array) -> Array:

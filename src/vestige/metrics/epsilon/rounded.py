@@ -11,14 +11,15 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import optimize, special
 
+from vestige.metrics.epsilon.quadrature import legendre
 from vestige.metrics.estimate import Array
 
 # (a, b): the rarer count, which is that of the alarms, deserves about twice the weight of the hits.
 RADIUS_CENTRE = (1.5, 3.0)
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(96)
+NODES = 96
 
 
 def combined(first: ArrayLike, second: ArrayLike) -> Array:
@@ -35,10 +36,11 @@ def tail(distance: ArrayLike) -> Array:
     a, b = RADIUS_CENTRE
     far = np.asarray(distance, np.float64)
     reach = np.maximum(far, 0.0)[..., None]
-    angle = (NODES + 1) * np.pi / 4
+    places, weights = legendre(NODES)
+    angle = (places + 1) * np.pi / 4
     density = np.exp(-0.5 * (reach * np.sin(angle) - a) ** 2) / np.sqrt(2 * np.pi) * reach * np.cos(angle)
-    inner = np.sum(WEIGHTS * np.pi / 4 * density * special.ndtr(b - reach * np.cos(angle)), axis=-1)
-    outer = special.ndtr(a - far) + special.ndtr(-a) * special.ndtr(b - far)
+    inner = np.sum(weights * np.pi / 4 * density * scipy.special.ndtr(b - reach * np.cos(angle)), axis=-1)
+    outer = scipy.special.ndtr(a - far) + scipy.special.ndtr(-a) * scipy.special.ndtr(b - far)
     whole: Array = np.where(far <= 0, 1.0, np.minimum(inner + outer, 1.0))
     return whole
 
@@ -52,4 +54,4 @@ def radius(errors: Array) -> Array:
 def _radius(error: float) -> float:
     if error >= float(tail(1e-9)):
         return 0.0
-    return float(optimize.brentq(lambda far: float(tail(far)) - error, 1e-9, 45.0, xtol=1e-12))
+    return float(scipy.optimize.brentq(lambda far: float(tail(far)) - error, 1e-9, 45.0, xtol=1e-12))

@@ -11,8 +11,8 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 from vestige.errors import UsageError
 from vestige.metrics.epsilon.base import EpsilonBound, Kind, check_delta
@@ -136,8 +136,8 @@ def rounded_corner(counts: Counts, errors: Array, *, delta: float) -> Array:
 
         def at(angle: Array) -> Array:
             wide = Counts(*(each[:, None] for each in (counts.hits, counts.members, counts.alarms, counts.nonmembers)))
-            from_members = special.ndtr(first - reach[:, None] * np.cos(angle))
-            from_nonmembers = special.ndtr(second - reach[:, None] * np.sin(angle))
+            from_members = scipy.special.ndtr(first - reach[:, None] * np.cos(angle))
+            from_nonmembers = scipy.special.ndtr(second - reach[:, None] * np.sin(angle))
             tails = (from_nonmembers, from_members) if flipped else (from_members, from_nonmembers)
             return log_ratio(wide, *tails, delta)
 
@@ -155,8 +155,8 @@ def both_sides(counts: Counts, side: Callable[[Counts, bool], Array]) -> Array:
 def log_ratio(counts: Counts, hit_error: Array, alarm_error: Array, delta: float) -> Array:
     """Return ln((TPR↓ − δ)/FPR↑), either end wrong with the given probability; −∞ when δ alone explains the hits."""
     hits, members, alarms, nonmembers = counts.hits, counts.members, counts.alarms, counts.nonmembers
-    low = np.where(hits == 0, 0.0, special.betaincinv(np.maximum(hits, 1), members - hits + 1, hit_error))
-    high = special.betainccinv(alarms + 1, np.maximum(nonmembers - alarms, 1), alarm_error)
+    low = np.where(hits == 0, 0.0, scipy.special.betaincinv(np.maximum(hits, 1), members - hits + 1, hit_error))
+    high = scipy.special.betainccinv(alarms + 1, np.maximum(nonmembers - alarms, 1), alarm_error)
     with np.errstate(divide="ignore"):
         return np.log(np.maximum(low - delta, 0.0)) - np.log(np.where(alarms == nonmembers, 1.0, high))
 

@@ -77,6 +77,11 @@ class Displacement:
         if self.data not in get_args(Data):
             raise UsageError(f"Expected data to be {' or '.join(get_args(Data))}, got '{self.data}'.")
 
+    @property
+    def knows(self) -> tuple[str, ...]:
+        """What trains the proxies."""
+        return ("the recipe",) if self.data == "references" else (f"{FEWEST} or more held-out records", "the recipe")
+
     def probe(self, target: Target, setting: Setting) -> FloatArray:
         """Train the proxies, and compare."""
         require(target, Access.WHITE_BOX)

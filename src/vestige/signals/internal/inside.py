@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+import scipy
 
+from vestige.defend.recipes import DefendedTarget
 from vestige.errors import AccessError, ModelError
 from vestige.records import Records, Task
 from vestige.signals.base import Signals
@@ -130,7 +131,7 @@ def opened(target: Target) -> Any:
     A torch target has ``module`` and ``prepared``, a linear one ``linear``.
     """
     owner: Any = target
-    while isinstance(owner, CountingTarget):
+    while isinstance(owner, CountingTarget | DefendedTarget):
         owner = owner.inner
     if getattr(owner, "linear", None) is None and getattr(owner, "module", None) is None:
         raise AccessError(
@@ -151,14 +152,14 @@ def slopes(logits: Double, y: IntArray) -> tuple[Double, Double, Double]:
     if len(y) and y.max() >= logits.shape[1]:
         raise ModelError(f"Expected a column for each class, got {logits.shape[1]} for label {y.max()}.")
     at = np.arange(len(y)), y
-    said = special.log_softmax(logits, axis=1)
+    said = scipy.special.log_softmax(logits, axis=1)
     others = logits.copy()
     others[at] = -np.inf
-    odds = logits[at] - special.logsumexp(others, axis=1)
-    said[at] = special.log_expit(odds)
+    odds = logits[at] - scipy.special.logsumexp(others, axis=1)
+    said[at] = scipy.special.log_expit(odds)
     size = said.copy()
-    size[at] = special.log_expit(-odds)
-    length = 0.5 * special.logsumexp(2 * size, axis=1)
+    size[at] = scipy.special.log_expit(-odds)
+    length = 0.5 * scipy.special.logsumexp(2 * size, axis=1)
     slope = np.exp(size - length[:, None])
     slope[at] *= -1
     return said, slope, length

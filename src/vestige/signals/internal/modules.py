@@ -71,6 +71,7 @@ class Reader:
     size: int = field(init=False, default=1)
 
     def __post_init__(self) -> None:
+        self.module = whole(self.module)
         self.layers = layers_of(self.module)
         if not self.layers:
             raise ModelError("The model has no parameters, so records have no gradients.")
@@ -247,6 +248,12 @@ class Reader:
             filled = values.count_nonzero(inner) / size
             found.append(torch.stack([mean.log(), filled, (largest / mean).log()], dim=1))
         return torch.stack(found, dim=1)
+
+
+def whole(module: nn.Module) -> nn.Module:
+    """Return the module, or of one that records may leave early all of it: who has the weights can run it through."""
+    through: Callable[[], nn.Module] | None = getattr(module, "through", None)
+    return module if through is None else through()
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -15,11 +15,11 @@ from vestige.backends.torch import TorchRecipe, query_many
 from vestige.records import Records
 from vestige.signals.base import Setting
 from vestige.signals.internal.heads import Head, Logits
-from vestige.signals.internal.modules import still
+from vestige.signals.internal.modules import still, whole
 from vestige.target import IntArray, Recipe
 
 BLOCK = 512
-NAMED = ("hidden", "channels", "norm", "activation", "dropout")
+NAMED = ("hidden", "channels", "norm", "activation", "dropout", "confidence")
 
 
 def heads_of(owner: Any, setting: Setting, layers: int) -> list[Head]:
@@ -27,7 +27,7 @@ def heads_of(owner: Any, setting: Setting, layers: int) -> list[Head]:
 
     Only those that the module really ends in: its own answer is compared with theirs.
     """
-    module = owner.module
+    module = whole(owner.module)
     found: list[Head] = []
     for head in _cuts(module):
         if len(found) == layers:
@@ -94,9 +94,10 @@ def _head(owner: Any, head: nn.Sequential, setting: Setting) -> Head:
 
 def _features(owner: Any, head: nn.Sequential, records: Records) -> np.ndarray[Any, np.dtype[np.float32]]:
     parts = []
-    with still(owner.module), torch.no_grad():
+    module = whole(owner.module)
+    with still(module), torch.no_grad():
         for part in _blocks(np.arange(len(records))):
-            _, read = _captured(owner.module, head[0], owner.prepared(records.rows_of(part)))
+            _, read = _captured(module, head[0], owner.prepared(records.rows_of(part)))
             assert read is not None
             parts.append(read.float().cpu().numpy())
     return np.concatenate(parts)

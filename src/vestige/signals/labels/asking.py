@@ -27,18 +27,21 @@ class Asker:
 
     def labels(self, points: Points, owners: IntArray) -> IntArray:
         """Return (P,) labels of the (P, d) points, each asked for one record's sake."""
-        np.add.at(self.spent, owners, 1)
+        self.spent += np.bincount(owners, minlength=len(self.spent))
         return self.free(points)
 
     def free(self, points: Points) -> IntArray:
         """Return labels of points that are asked once for all records together."""
         parts = [
-            self.target.query(points[start : start + BLOCK].reshape(-1, *self.shape).astype(self.kind), Access.LABEL)
+            self.target.query(self._shaped(points[start : start + BLOCK]), Access.LABEL)
             for start in range(0, len(points), BLOCK)
         ]
         if not parts:
             return np.empty(0, np.int64)
         return np.concatenate([np.asarray(part.values, np.int64) for part in parts])
+
+    def _shaped(self, points: Points) -> Any:
+        return points.reshape(-1, *self.shape).astype(self.kind, copy=False)
 
 
 def matrix_of(records: Records, rows: IntArray) -> Points:

@@ -44,6 +44,11 @@ class Boundary:
                 hint="With fewer, use the gap or the augmentation attack.",
             )
 
+    @property
+    def asks(self) -> str:
+        """How many labels a record takes."""
+        return f"up to {self.queries:,}"
+
     def probe(self, target: Target, setting: Setting) -> FloatArray:
         """Search around every record."""
         queries = self.queries if setting.budget is None else min(self.queries, setting.budget)

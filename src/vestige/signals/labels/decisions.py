@@ -40,6 +40,13 @@ class Decisions:
         if self.reach is not None and self.reach < 1:
             raise UsageError(f"Expected reach to be at least 1, got {self.reach}.")
 
+    @property
+    def asks(self) -> str:
+        """How many labels a record takes."""
+        if self.kind != "auto":
+            return f"{len(self.variants(self.kind))}"
+        return f"{len(self.variants('translation'))} on images, {len(self.variants('imputation'))} on others"
+
     def probe(self, target: Target, setting: Setting) -> FloatArray:
         """Ask about every variant."""
         records, rows = setting.records, setting.rows

@@ -26,6 +26,8 @@ class Extraction:
 
     access: ClassVar[Access] = Access.LABEL
     tasks: ClassVar[frozenset[str]] = frozenset({"classification"})
+    asks: ClassVar[str] = "1, and 1 per held-out record"
+    knows: ClassVar[tuple[str, ...]] = (f"{FEWEST} or more held-out records", "the recipe")
 
     def probe(self, target: Target, setting: Setting) -> FloatArray:
         """Label, train, ask the copy."""

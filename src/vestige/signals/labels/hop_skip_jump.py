@@ -20,7 +20,7 @@ from vestige.target import BoolArray, FloatArray, IntArray
 Norm = Literal["l2", "linf"]
 FIRST_BATCH = 100
 LARGEST_BATCH = 10_000
-FLOATS = 6_000_000
+FLOATS = 2_000_000
 HALVINGS = 24
 
 OK, MISCLASSIFIED, FAILED = 0, 1, 2
@@ -107,10 +107,12 @@ class _Walk:
         if count < 2 or not len(rows):
             return False
         drawn = self._directions(count, rng)
-        size = max(1, FLOATS // (count * self.features))
+        # Directions take many questions for each record, the steps after them one: those are asked for more at a time.
+        size, few = max(1, 4 * FLOATS // self.features), max(1, FLOATS // (count * self.features))
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
-            gradient = self._gradient(part, drawn, number)
+            pieces = [part[k : k + few] for k in range(0, len(part), few)]
+            gradient = np.concatenate([self._gradient(piece, drawn, number) for piece in pieces])
             moved = self._jump(part, gradient, number)
             self.points[part] = self._to_boundary(part, moved)
             self._note(part)
@@ -134,16 +136,19 @@ class _Walk:
             reach = np.full(len(rows), 0.1 * float(np.max(self.high - self.low)))
         else:
             reach = gap * (self.features**0.5 if self.search.norm == "l2" else self.features) * self.theta
-        reach = np.maximum(reach, 1e-7)[:, None, None].astype(np.float32)
-        tried = np.clip(here[:, None] + reach * drawn[None], self.low, self.high)
+        reach = np.maximum(reach, 1e-7).astype(np.float32)
+        tried = reach[:, None, None] * drawn
+        tried += here[:, None]
+        np.maximum(tried, self.low, out=tried)
+        np.minimum(tried, self.high, out=tried)
         count = len(drawn)
         labels = self.asker.labels(tried.reshape(-1, self.features), np.repeat(rows, count))
         vote = np.where(labels.reshape(len(rows), count) != self.y[rows, None], 1.0, -1.0).astype(np.float32)
         mean = vote.mean(axis=1, keepdims=True)
         weight = np.where(np.abs(mean) == 1, vote, vote - mean)
-        tried -= here[:, None]
-        tried /= reach
-        estimate = np.einsum("rb,rbd->rd", weight, tried) / count
+        # The weighted mean of what was tried less the point itself, without writing the differences down.
+        summed = np.matmul(weight[:, None], tried)[:, 0] - weight.sum(axis=1, keepdims=True) * here
+        estimate = summed / (reach[:, None] * count)
         if self.search.norm == "linf":
             signs: Points = np.sign(estimate)
             return signs

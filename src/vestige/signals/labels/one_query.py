@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from vestige.errors import AccessError, MissingDependency, UsageError
+from vestige.records import Records
 from vestige.signals.base import Reference, Setting
-from vestige.signals.labels.asking import asker_of, box_of, matrix_of
+from vestige.signals.labels.asking import Points, asker_of, box_of, matrix_of
 from vestige.target import Access, BoolArray, FloatArray, IntArray, Target
 
 if TYPE_CHECKING:
     import torch
 
 BLOCK = 512
+PAPER_MODELS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +27,13 @@ class OneQuery:
     Returns (R, 2): whether the target still gives the true label, and how sure the shadow models without the record are
     of another label there (the mean margin), which orders equal answers. ``online``: models with the record must keep
     the label too; otherwise the point must stay near the record. ``models``: at most, of each kind; ``steps`` of
-    gradient descent of length ``rate``, kept inside the box of the pool; ``weight`` and ``enough``: the paper's α and
-    stopping threshold, by default 2 and 4 online, 5 and 8 offline.
+    gradient descent of length ``rate``, in units of the features' spread and kept inside the box of the pool;
+    ``weight`` and ``enough``: the paper's α and stopping threshold, by default 2 and 4 online, 5 and 8 offline.
     """
 
     access: ClassVar[Access] = Access.LABEL
     tasks: ClassVar[frozenset[str]] = frozenset({"classification"})
+    knows: ClassVar[tuple[str, ...]] = ("gradients of the shadow models",)
     online: bool = False
     models: int = 16
     steps: int = 50
@@ -70,7 +73,7 @@ class OneQuery:
         y: IntArray,
         low: FloatArray,
         high: FloatArray,
-        records: Any,
+        records: Records,
     ) -> tuple[FloatArray, FloatArray]:
         import torch
         from torch.nn import functional as F
@@ -80,40 +83,65 @@ class OneQuery:
         enough = self.enough if self.enough is not None else (4.0 if self.online else 8.0)
         kept_in = _first(masks, self.models) if self.online else np.zeros_like(masks)
         kept_out = _first(~masks, self.models)
-        origin, truth = torch.from_numpy(x), torch.from_numpy(y)
-        bottom, top = torch.from_numpy(low), torch.from_numpy(high)
+        unit = torch.from_numpy(_unit(records, low, high))
+        origin, truth = torch.from_numpy(x) / unit, torch.from_numpy(y)
+        bottom, top = torch.from_numpy(low) / unit, torch.from_numpy(high) / unit
+        networks = [_rescaled(net, unit, shape) for net in networks]
         point = origin.clone()
         open_ = torch.ones(len(y), dtype=torch.bool)
-        aims = [_other_label(net(origin.reshape(-1, *shape)), truth) for net in networks]
+        with torch.no_grad():
+            aims = [_other_label(net(origin), truth) for net in networks]
+        inside, outside = torch.from_numpy(kept_in), torch.from_numpy(kept_out)
+        count = outside.sum(dim=0).clamp(min=1)
         for _ in range(self.steps):
             leaf = point.clone().requires_grad_()
             total = leaf.new_zeros(len(y))
             for k, net in enumerate(networks):
-                inside, outside = torch.from_numpy(kept_in[k]), torch.from_numpy(kept_out[k])
-                if not (kept_in[k].any() or kept_out[k].any()):
+                # A model is asked only where its answer counts: for records it has a side in, and that still move.
+                at = torch.nonzero(open_ & (inside[k] | outside[k]))[:, 0]
+                if not len(at):
                     continue
-                answer = net(leaf.reshape(-1, *shape))
-                away = F.cross_entropy(answer, aims[k], reduction="none")
-                total = total + outside * (alpha * away if self.online else away)
+                answer = net(leaf[at])
+                away = F.cross_entropy(answer, aims[k][at], reduction="none")
+                cost = outside[k][at] * (alpha * away if self.online else away)
                 if self.online:
-                    total = total + inside * F.cross_entropy(answer, truth, reduction="none")
-            count = torch.from_numpy(kept_out.sum(axis=0)).clamp(min=1)
+                    cost = cost + inside[k][at] * F.cross_entropy(answer, truth[at], reduction="none")
+                total = total.index_add(0, at, cost)
             if self.online:
                 objective = total * 3 / (1 + alpha)
             else:
                 near = count * alpha * ((leaf - origin) ** 2).mean(dim=1)
                 objective = (total + near) * 6 / (1 + alpha)
-            # The paper's threshold is for sixteen models.
-            open_ &= (objective.detach() * 16 / count) > enough
+            # The paper's threshold and rate are for sixteen models.
+            objective = objective * (PAPER_MODELS / count)
+            open_ &= objective.detach() > enough
             if not bool(open_.any()):
                 break
             slope = torch.autograd.grad(objective.sum(), leaf)[0]
             stepped = torch.minimum(torch.maximum(point - self.rate * slope, bottom), top)
             point = torch.where(open_[:, None], stepped, point)
         with torch.no_grad():
-            margins = torch.stack([_margin(net(point.reshape(-1, *shape)), truth) for net in networks]).numpy()
+            margins = torch.stack([_margin(net(point), truth) for net in networks]).numpy()
         weights = kept_out / kept_out.sum(axis=0, keepdims=True)
-        return point.numpy(), (margins * weights).sum(axis=0)
+        moved = torch.minimum(torch.maximum(point * unit, torch.from_numpy(low)), torch.from_numpy(high))
+        return moved.numpy(), (margins * weights).sum(axis=0)
+
+
+def _unit(records: Records, low: Points, high: Points) -> Points:
+    """Return what each feature is measured in: pixels in their common standard deviation, others in their range.
+
+    The paper's rate and its weight on distance are for images of variance one; steps along pixels between 0 and 1 would
+    be an order of magnitude too long, and bytes would not move at all.
+    """
+    x = np.asarray(records.x)
+    span = np.full_like(low, x.std(dtype=np.float64)) if x.ndim > 2 else high - low
+    unit: Points = np.where(span > 0, span, 1).astype(np.float32)
+    return unit
+
+
+def _rescaled(network: Any, unit: torch.Tensor, shape: tuple[int, ...]) -> Any:
+    """Return the network as a map from records in these units."""
+    return lambda x: network((x * unit).reshape(-1, *shape))
 
 
 def _first(masks: BoolArray, count: int) -> BoolArray:

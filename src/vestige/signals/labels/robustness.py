@@ -39,6 +39,11 @@ class Robustness:
         if self.queries < 1 or (self.amount is not None and not self.amount > 0):
             raise UsageError(f"Expected queries ≥ 1 and an amount above 0, got {self.queries} and {self.amount}.")
 
+    @property
+    def asks(self) -> str:
+        """How many labels a record takes."""
+        return f"{self.queries:,}"
+
     def probe(self, target: Target, setting: Setting) -> FloatArray:
         """Ask about noisy copies, all records with one draw at a time."""
         queries = self.queries if setting.budget is None else min(self.queries, setting.budget)

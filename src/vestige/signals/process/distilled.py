@@ -53,6 +53,16 @@ class Distilled:
         if self.student not in (SAME, *MODELS):
             raise UsageError(f"Expected student to be {SAME}, {', '.join(MODELS)}, got '{self.student}'.")
 
+    @property
+    def asks(self) -> str:
+        """How many answers a record takes."""
+        return "1, and 1 per record of the student" if self.epochs else "1"
+
+    @property
+    def knows(self) -> tuple[str, ...]:
+        """What trains the student."""
+        return ("the recipe",) if self.student == SAME and self.epochs else ()
+
     def probe(self, target: Target, setting: Setting) -> FloatArray:
         """Ask the target about the adversary's records, train the student, and measure it after every epoch."""
         records, rows = setting.records, setting.rows

@@ -28,6 +28,7 @@ class Snapshots:
 
     access: ClassVar[Access] = Access.WHITE_BOX
     tasks: ClassVar[frozenset[str]] = frozenset({"classification"})
+    knows: ClassVar[tuple[str, ...]] = ("snapshots of the training",)
 
     count: int = 50
 

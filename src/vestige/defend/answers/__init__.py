@@ -1,0 +1,1 @@
+"""Defences of a model's answers."""

@@ -1,0 +1,1 @@
+"""Differentially private learning of linear models, whose proofs need a convex loss."""

@@ -1,0 +1,1 @@
+"""Differentially private training and answering, and the accounts that go with it."""

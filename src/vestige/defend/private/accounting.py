@@ -1,0 +1,197 @@
+"""What a ledger costs: ε by privacy loss distributions, held against two other accountants, and noise for a target ε.
+
+All accounting is dp-accounting's (and Opacus' PRV accountant's, as a third opinion); here it is asked so that its known
+defect cannot pass, and only for what it can count in reasonable time.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vestige.defend.private.ledger import library
+from vestige.errors import ConfigError
+from vestige.privacy_claim import Adjacency
+
+ORDERS = (*(1 + k / 10 for k in range(1, 100)), *range(11, 64), *(2**k for k in range(6, 11)))
+"""Rényi orders; with much noise the best one is far beyond the usual 63."""
+LEAST_NOISE = 0.3
+"""Below this noise multiplier a loss distribution has too many values to be worth counting: ε is Rényi's."""
+LARGEST = 20.0
+"""An ε above this bounds no attack that matters."""
+CLOSE = 2e-4
+
+
+@dataclass(frozen=True)
+class Account:
+    """What one event, or a composition of them, costs; ``adjacency``: what two neighbouring data sets are.
+
+    The headline ``epsilon`` is that of privacy loss distributions; ``renyi`` is looser and must never be below it.
+    """
+
+    event: Any
+    adjacency: Adjacency = "add_remove"
+
+    def epsilon(self, delta: float) -> float:
+        """Return ε at this δ, by privacy loss distributions unless there is too little noise for them."""
+        return float(self._headline.get_epsilon(delta))
+
+    def delta(self, epsilon: float) -> float:
+        """Return δ at this ε."""
+        return float(self._headline.get_delta(epsilon))
+
+    def get_delta_for_epsilon(self, epsilons: Any) -> NDArray[np.float64]:
+        """Return δ at each ε: the claim's whole curve, as `vestige.metrics.epsilon.curve.limit_of` takes it."""
+        return np.array([self.delta(float(one)) for one in np.atleast_1d(epsilons)])
+
+    def renyi(self, delta: float) -> float:
+        """Return ε by Rényi differential privacy."""
+        with quiet():
+            return float(self._renyi.get_epsilon(delta))
+
+    @property
+    def method(self) -> str:
+        """Which accountant the headline is of, with its version."""
+        from importlib.metadata import version
+
+        return f"dp-accounting {version('dp-accounting')} {'PLD' if self._counted else 'RDP'}"
+
+    @cached_property
+    def _counted(self) -> bool:
+        return all(noise >= LEAST_NOISE for noise in _noises(self.event)) and not _has(self.event, "ZCDpEvent")
+
+    @cached_property
+    def _headline(self) -> Any:
+        return self._pld if self._counted else self._renyi
+
+    @cached_property
+    def _pld(self) -> Any:
+        accounts = library()
+        from dp_accounting.pld import PLDAccountant
+
+        return PLDAccountant(self._relation(accounts)).compose(expanded(self.event))
+
+    @cached_property
+    def _renyi(self) -> Any:
+        accounts = library()
+        from dp_accounting.rdp import RdpAccountant
+
+        with quiet():
+            return RdpAccountant(list(ORDERS), self._relation(accounts)).compose(expanded(self.event))
+
+    def _relation(self, accounts: Any) -> Any:
+        kinds = accounts.NeighboringRelation
+        return kinds.ADD_OR_REMOVE_ONE if self.adjacency == "add_remove" else kinds.REPLACE_ONE
+
+
+def opacus_epsilon(history: list[tuple[float, float, int]], delta: float) -> float:
+    """Return ε by Opacus' PRV accountant, of (noise multiplier, sampling rate, steps): the upper end of its interval.
+
+    It knows Poisson-sampled Gaussian steps alone, for adding or removing a record, and is wide by ±0.01.
+    """
+    from opacus.accountants import PRVAccountant
+
+    account = PRVAccountant()
+    account.history = list(history)
+    return float(account.get_epsilon(delta))
+
+
+def gaussian_steps(noise: float, rate: float, count: int) -> Any:
+    """Return the event of ``count`` Gaussian steps on Poisson samples; ``noise``: a multiple of the sensitivity."""
+    events = library()
+    one = events.GaussianDpEvent(noise)
+    return events.SelfComposedDpEvent(one if rate >= 1 else events.PoissonSampledDpEvent(rate, one), count)
+
+
+def expanded(event: Any) -> Any:
+    """Return the same event without any count that dp-accounting would overlook.
+
+    Its accountant of privacy loss distributions counts repeated randomized responses once, so each is written out.
+    """
+    kind = type(event).__name__
+    if not _has(event, "RandomizedResponseDpEvent"):
+        return event
+    if kind == "SelfComposedDpEvent":
+        return library().ComposedDpEvent([expanded(event.event)] * event.count)
+    if kind == "ComposedDpEvent":
+        return library().ComposedDpEvent([expanded(part) for part in event.events])
+    return event
+
+
+def noise_for(epsilon: float, delta: float, event_of: Callable[[float], Any]) -> float:
+    """Return the least noise multiplier σ, to two parts in ten thousand of ε, at which ``event_of(σ)`` costs at most ε.
+
+    Never less: the ε of the σ returned does not exceed ``epsilon``. Raises ConfigError where no σ in reach does that.
+    """
+    goal = math.log(epsilon)
+
+    def excess(noise: float, *, exact: bool) -> float:
+        account = Account(event_of(noise))
+        return math.log(max(account.epsilon(delta) if exact else account.renyi(delta), 1e-12)) - goal
+
+    # Rényi's ε is cheap and never below the exact one, so its σ is an upper end, and a close one.
+    low, high = LEAST_NOISE, 1.0
+    while excess(high, exact=False) > 0:
+        low, high = high, 2 * high
+        if high > 1e5:
+            raise ConfigError(f"No noise makes this training ({epsilon:g}, {delta:g})-private.", hint="Train less.")
+    while high / low > 1.02:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if excess(middle, exact=False) > 0 else (low, middle)
+    above, at_high = high, excess(high, exact=True)
+    below = max(LEAST_NOISE, high * 0.85)
+    while (at_low := excess(below, exact=True)) < 0:
+        above, at_high = below, at_low
+        if below <= LEAST_NOISE:
+            return below
+        below = max(LEAST_NOISE, below * 0.85)
+    for _ in range(60):
+        if -CLOSE < at_high <= 0:
+            break
+        share = at_low / (at_low - at_high)
+        # A step that always lands a little on the safe side ends the search from there.
+        middle = below * (above / below) ** min(max(share + 0.02, 0.05), 0.98)
+        found = excess(middle, exact=True)
+        if found > 0:
+            below, at_low = middle, found
+        else:
+            above, at_high = middle, found
+    return above
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Say nothing of Rényi orders that did not converge: they are left out, which only loosens the bound."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _noises(event: Any) -> Iterator[float]:
+    kind = type(event).__name__
+    if kind in ("GaussianDpEvent", "TruncatedSubsampledGaussianDpEvent"):
+        yield float(event.noise_multiplier)
+    for part in _parts(event):
+        yield from _noises(part)
+
+
+def _has(event: Any, name: str) -> bool:
+    return type(event).__name__ == name or any(_has(part, name) for part in _parts(event))
+
+
+def _parts(event: Any) -> list[Any]:
+    if hasattr(event, "events"):
+        return list(event.events)
+    return [event.event] if hasattr(event, "event") else []

@@ -1,0 +1,264 @@
+"""Many small models trained at once, every record's gradient cut to a norm, none of them ever written out.
+
+One forward and one backward pass give what every record adds to every layer; its norm follows from that, and so does
+the weighted sum of the cut gradients. The rows of all models lie in one tensor, one model's after another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from vestige.backends.ensemble import Plan, memory
+from vestige.backends.ensemble.graph import Graph
+from vestige.backends.ensemble.layers import Dropout, Layer, Run
+from vestige.backends.ensemble.losses import CrossEntropy, SquaredError, _wanted
+from vestige.backends.ensemble.order import generator
+from vestige.backends.ensemble.stack import KINDS
+from vestige.backends.ensemble.store import ParameterStore, gather
+from vestige.defend.private.clipping import Clip, shares
+from vestige.defend.private.dp_layers import Weighted, parted
+from vestige.defend.private.dp_norms import WEIGHTED
+from vestige.defend.private.randomness import Randomness, poisson
+from vestige.defend.private.terms import Terms
+from vestige.seeds import seed_for
+from vestige.target import IntArray
+
+State = dict[str, torch.Tensor]
+OnEpoch = Callable[[int, int, State], None]
+MIXING = ("batch_norm",)
+
+
+def readable(graph: Graph | None) -> bool:
+    """Whether every layer with parameters can tell its records apart."""
+    return graph is not None and not any(
+        node.kind in MIXING or (node.module is not None and node.kind not in WEIGHTED) for node in graph.nodes
+    )
+
+
+class Network:
+    """A graph bound to the parameters of M models, and room for one sum of gradients each.
+
+    ``sums``: by the parameter's name, one tensor per model.
+    """
+
+    def __init__(self, graph: Graph, store: ParameterStore, dropout: Sequence[torch.Generator]) -> None:
+        self.graph, self.store, self.dropout = graph, store, dropout
+        shapes = {name: slot.values[0].shape for name, slot in store.slots.items()}
+        flat = torch.zeros(store.models, sum(s.numel() for s in shapes.values()), device=store_device(store))
+        self.sums: dict[str, list[torch.Tensor]] = {}
+        start = 0
+        for name, shape in shapes.items():
+            self.sums[name] = [own[start : start + shape.numel()].view(shape) for own in flat]
+            start += shape.numel()
+        self.layers: list[Weighted | Layer] = [
+            self._bound(node.kind, node.module, node.options) for node in graph.nodes
+        ]
+        self.needed = [False]
+        for node in graph.nodes:
+            self.needed.append(node.module is not None or any(self.needed[i] for i in node.inputs))
+
+    def _bound(self, kind: str, module: str | None, options: object) -> Weighted | Layer:
+        if module is None:
+            return KINDS[kind](options, {}, [])  # type: ignore[arg-type]
+        names = {name.rpartition(".")[2]: name for name in self.sums if name.rpartition(".")[0] == module}
+        values = {short: self.store.slots[name].values for short, name in names.items()}
+        sums = {short: self.sums[name] for short, name in names.items()}
+        return WEIGHTED[kind](options, values, sums)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
+        """Return the answers of model m to its ``sizes[m]`` records, for all models."""
+        values = [x]
+        run = Run(True)
+        for node, layer in zip(self.graph.nodes, self.layers, strict=True):
+            given = [values[i] for i in node.inputs]
+            if isinstance(layer, Weighted):
+                values.append(layer.forward(given[0], sizes))
+            elif isinstance(layer, Dropout):
+                values.append(self._dropped(layer, given[0], sizes))
+            else:
+                values.append(layer.forward([[one] for one in given], run)[0])
+        return values[-1]
+
+    def _dropped(self, layer: Dropout, x: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
+        keep = 1 - layer.options["p"]
+        masks = [
+            torch.empty_like(own).bernoulli_(keep, generator=g)
+            for own, g in zip(parted(x, sizes), self.dropout, strict=True)
+        ]
+        mask = torch.cat(masks).div_(keep) if keep else torch.zeros_like(x)
+        layer.saved = [mask]
+        return x * mask
+
+    def backward(self, grad: torch.Tensor) -> None:
+        """Let every layer keep what each record adds to it, from the gradient of each record's own loss."""
+        pending = {len(self.layers): grad}
+        for k in range(len(self.layers) - 1, -1, -1):
+            inputs, layer = self.graph.nodes[k].inputs, self.layers[k]
+            if not self.needed[k + 1]:
+                continue
+            own, needed = pending.pop(k + 1), [self.needed[i] for i in inputs]
+            if isinstance(layer, Weighted):
+                found: Sequence[torch.Tensor | None] = [layer.backward(own, needed[0])]
+            elif isinstance(layer, Dropout):
+                found = [own * layer.saved[0]]
+            else:
+                found = [None if part is None else part[0] for part in layer.backward([own], needed)]
+            for i, part in zip(inputs, found, strict=True):
+                if part is not None and self.needed[i]:
+                    pending[i] = pending[i] + part if i in pending else part
+
+    @property
+    def weighted(self) -> list[Weighted]:
+        """The layers with parameters."""
+        return [layer for layer in self.layers if isinstance(layer, Weighted)]
+
+    def norms(self) -> torch.Tensor:
+        """Return (R,) the norm of each record's gradient; one that is not finite is made zero, and forgotten."""
+        total = torch.stack([layer.squares() for layer in self.weighted]).sum(0)
+        bad = ~total.isfinite()
+        if bad.any():
+            for layer in self.weighted:
+                layer.drop(bad)
+            total = total.masked_fill(bad, 0.0)
+        return total.sqrt_()
+
+    def add(self, weights: torch.Tensor) -> None:
+        """Add each model's weighted sum of its records' gradients to its room."""
+        for layer in self.weighted:
+            layer.add(weights)
+
+
+def store_device(store: ParameterStore) -> torch.device:
+    """Return where the parameters are."""
+    return next(iter(store.slots.values())).values[0].device
+
+
+def own_gradients(plan: Plan, outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Return d loss / d outputs of each record by itself, as if it were alone in its batch."""
+    if isinstance(plan.loss, CrossEntropy):
+        return CrossEntropy._rows(outputs, y, 1)
+    if isinstance(plan.loss, SquaredError):
+        return (outputs - _wanted(outputs, y)) * (2.0 / max(1, outputs[:1].numel()))
+
+    def one(output: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        return plan.loss.value(output[None], wanted[None]).sum()
+
+    with torch.enable_grad():
+        found: torch.Tensor = torch.func.vmap(torch.func.grad(one), randomness="different")(outputs, y)
+    return found
+
+
+def train(
+    plan: Plan,
+    graph: Graph,
+    modules: Sequence[nn.Module],
+    terms: Terms,
+    clips: Sequence[Clip],
+    rows: Sequence[IntArray],
+    random: Sequence[Randomness],
+    on_epoch: OnEpoch | None = None,
+) -> list[State]:
+    """Return the trained state of each module, all on the same terms; the same bytes however they are grouped.
+
+    ``rows``, ``clips`` and ``random`` have one entry per model.
+    """
+    with torch.no_grad(), memory.kept():
+        store = gather(modules, plan.device)
+        trainer = _Trainer(
+            plan,
+            Network(graph, store, [generator(r.seed, "dropout", plan.device) for r in random]),
+            terms,
+            clips,
+            rows,
+            random,
+        )
+        for epoch in range(plan.epochs):
+            trainer.epoch(epoch)
+            for m in range(len(modules)) if on_epoch is not None else ():
+                assert on_epoch is not None
+                on_epoch(m, epoch, store.state(m))
+        return [store.state(m) for m in range(len(modules))]
+
+
+class _Trainer:
+    def __init__(
+        self,
+        plan: Plan,
+        network: Network,
+        terms: Terms,
+        clips: Sequence[Clip],
+        rows: Sequence[IntArray],
+        random: Sequence[Randomness],
+    ) -> None:
+        self.plan, self.network, self.terms, self.clips = plan, network, terms, clips
+        steps = terms.steps * plan.epochs
+        self.batches = [
+            poisson(own, terms.rate, steps, r.generator("sample")) for own, r in zip(rows, random, strict=True)
+        ]
+        self.noise = [r.generator("noise") for r in random]
+        self.augment = [generator(r.seed, "augment", plan.device) for r in random]
+        slots = network.store.slots.values()
+        self.models = list(range(network.store.models))
+        self.update = plan.optimiser.on([[slot.values[m] for slot in slots] for m in self.models])
+        self.grads = [own[m] for m in self.models for own in network.sums.values()]
+
+    def epoch(self, epoch: int) -> None:
+        """Take an epoch's steps."""
+        rate, noise = self.plan.rate(epoch), self.terms.noise * self.terms.factors[epoch]
+        for _ in range(self.terms.steps):
+            self.fill(noise)
+            rows = [next(own) for own in self.batches]
+            if any(len(own) for own in rows):
+                self.look(rows)
+            self.update.step(self.models, self.grads, rate)
+
+    def fill(self, noise: float) -> None:
+        """Begin every model's sums with its noise, parameter by parameter, as Opacus draws it."""
+        for m, (clip, draw) in enumerate(zip(self.clips, self.noise, strict=True)):
+            spread = clip.spread(noise) / self.terms.divisor
+            for name in self.network.sums:
+                total = self.network.sums[name][m]
+                if not spread:
+                    total.zero_()
+                elif total.device.type == "cpu":
+                    total.normal_(0.0, spread, generator=draw)
+                else:
+                    total.copy_(torch.empty(total.shape).normal_(0.0, spread, generator=draw))
+
+    def look(self, rows: Sequence[torch.Tensor]) -> None:
+        """Add the cut gradients of one batch per model."""
+        plan, divisor = self.plan, self.terms.divisor
+        sizes, joined = [len(own) for own in rows], torch.cat(list(rows)).to(plan.device)
+        x, y = plan.batch(joined), plan.y.index_select(0, joined)
+        if plan.augment is not None:
+            x = torch.cat(
+                [
+                    plan.augment(own, g) if len(own) else own
+                    for own, g in zip(parted(x, sizes), self.augment, strict=True)
+                ]
+            )
+        self.network.backward(own_gradients(plan, self.network.forward(x, sizes), y))
+        norms = self.network.norms()
+        limits = torch.tensor([clip.norm for clip in self.clips], device=norms.device)
+        each = limits.repeat_interleave(torch.tensor(sizes, device=norms.device))
+        self.network.add(shares(norms, each).div_(divisor))
+        for clip, own in zip(self.clips, parted(norms, sizes), strict=True):
+            clip.observe(own, divisor)
+
+
+def initialised(plan: Plan, seed: int) -> nn.Module:
+    """Return an untrained module whose weights the seed alone decides."""
+    with own_randomness(seed, "weights"):
+        return plan.build()
+
+
+@contextmanager
+def own_randomness(seed: int, purpose: str) -> Iterator[None]:
+    """Seed torch's global generator for one model, and put it back afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(seed, purpose))
+        yield

@@ -1,0 +1,66 @@
+"""Trains private models by the engine that fits their structure: many at once, or one by one through Opacus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from vestige.backends.ensemble.engine import _threads
+from vestige.defend.private.dp_batched import OnEpoch, State, initialised, readable, train
+from vestige.defend.private.dp_opacus import train_one
+from vestige.defend.private.randomness import Randomness
+from vestige.errors import ConfigError
+from vestige.target import IntArray
+
+if TYPE_CHECKING:
+    from vestige.backends.torch_setup import Setup
+    from vestige.defend.private.dp_sgd import PrivateTraining
+
+
+def train_all(
+    defence: PrivateTraining,
+    setup: Setup,
+    rows: Sequence[IntArray],
+    seeds: Sequence[int],
+    *,
+    threads: int = 1,
+    on_epoch: OnEpoch | None = None,
+) -> list[State]:
+    """Return the trained state of one model per entry of ``rows``.
+
+    Raises ConfigError when the engine asked for cannot train such a module.
+    """
+    plan, graph = setup.plan, setup.graph
+    batched = defence.engine != "opacus" and readable(graph)
+    if defence.engine == "batched" and not batched:
+        raise ConfigError(
+            "The batched engine cannot read this module layer by layer.", hint="Set engine = 'opacus', or 'auto'."
+        )
+    terms = [defence.terms(plan.epochs, plan.batch_size, len(own)) for own in rows]
+    found: dict[int, State] = {}
+    with _threads(plan.device, threads):
+        for one in dict.fromkeys(terms):
+            places = [k for k, own in enumerate(terms) if own == one]
+            random = [Randomness(seeds[k], defence.release) for k in places]
+            clips = [defence.clip(own, one) for own in random]
+            modules = [initialised(plan, seeds[k]) for k in places]
+            mine = [rows[k] for k in places]
+            if batched:
+                assert graph is not None
+                told = None if on_epoch is None else _renumbered(on_epoch, places)
+                states = train(plan, graph, modules, one, clips, mine, random, told)
+            else:
+                told_of = [None if on_epoch is None else partial(on_epoch, k) for k in places]
+                states = [
+                    train_one(plan, module, one, clip, own, draw, defence.mode, told)
+                    for module, clip, own, draw, told in zip(modules, clips, mine, random, told_of, strict=True)
+                ]
+            found |= dict(zip(places, states, strict=True))
+    return [found[k] for k in range(len(rows))]
+
+
+def _renumbered(on_epoch: OnEpoch, places: Sequence[int]) -> Callable[[int, int, dict[str, torch.Tensor]], None]:
+    return lambda m, epoch, state: on_epoch(places[m], epoch, state)

@@ -1,0 +1,37 @@
+"""Grids: one audit per threat model and state of knowledge, on the same models wherever they can be.
+
+>>> import vestige.grid
+>>> found = vestige.grid.run("grid.toml", out="audits/grid")  # doctest: +SKIP
+>>> found.report("grid.html")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vestige.grid.expand import Cell, expand
+    from vestige.grid.results import GridLog
+    from vestige.grid.run import run
+
+_PUBLIC = {
+    "Cell": "vestige.grid.expand",
+    "GridLog": "vestige.grid.results",
+    "expand": "vestige.grid.expand",
+    "run": "vestige.grid.run",
+}
+
+__all__ = ["Cell", "GridLog", "expand", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'vestige.grid' has no attribute '{name}'")
+    value = getattr(import_module(_PUBLIC[name]), name)
+    globals()[name] = value  # `run` is a module of this package too, and the function is what is meant
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,50 @@
+"""From statistics to the parts of a log: figures, curves and histograms as every audit writes them down."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vestige.log import Curve, Figure, Histogram
+from vestige.metrics.estimate import Array, Estimate
+from vestige.metrics.histogram import histogram
+from vestige.metrics.roc import Roc
+from vestige.metrics.targets import mean_band
+from vestige.metrics.tpr import band
+
+CURVE_POINTS = 120
+
+
+def figure(estimate: Estimate) -> Figure:
+    """Return the log's form of an estimate."""
+    return Figure(
+        value=estimate.value, low=estimate.low, high=estimate.high, method=estimate.method, reason=estimate.reason
+    )
+
+
+def curve_of(curves: Sequence[Roc], confidence: float) -> Curve:
+    """Return the curve to draw: the vertical average over the targets, at a drawable number of rates."""
+    fewest = min(curve.nonmembers for curve in curves)
+    rates = np.unique(np.concatenate([np.geomspace(0.5 / fewest, 1.0, CURVE_POINTS), [1 / fewest]]))
+    drawn = mean_band([band(curve, rates, confidence=confidence) for curve in curves], confidence=confidence)
+    return Curve(fpr=_short(drawn.fpr), tpr=_short(drawn.tpr), low=_short(drawn.low), high=_short(drawn.high))
+
+
+def histogram_of(members: ArrayLike, nonmembers: ArrayLike) -> Histogram:
+    """Return the shares of members' and of non-members' scores per bin."""
+    bins = histogram(members, nonmembers)
+    return Histogram(edges=_short(bins.edges), members=_short(bins.members), nonmembers=_short(bins.nonmembers))
+
+
+def peak_rss_mb() -> float:
+    """Return the most memory that this process has held, in megabytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes, or on macOS bytes
+    return round(peak / (1024 if sys.platform != "darwin" else 1024**2), 1)
+
+
+def _short(values: Array) -> list[float]:
+    return [float(f"{value:.6g}") for value in values]

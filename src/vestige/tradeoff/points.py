@@ -1,0 +1,61 @@
+"""From one finished audit to its candidate: what of it the trade-off keeps."""
+
+from __future__ import annotations
+
+from vestige.auditing.results import Outcome
+from vestige.defend.layers import Layers
+from vestige.grid.results import GridResult, cell_of
+from vestige.log import AuditLog
+from vestige.tradeoff.charge import claimed
+from vestige.tradeoff.exposed import most_exposed
+from vestige.tradeoff.results import TradeoffPoint, TradeoffResult
+from vestige.tradeoff.tuning import Tuning
+from vestige.tradeoff.utility import utility_of
+
+
+def point_of(
+    made: TradeoffPoint,
+    outcome: Outcome,
+    log: AuditLog,
+    *,
+    layers: Layers,
+    tuning: Tuning,
+    trials: int,
+    seconds: float | None,
+    where: str,
+    took: float,
+) -> TradeoffPoint:
+    """Return the candidate with everything that its audit found; what follows from the others is not in it yet."""
+    cell = cell_of(made.id, {}, log, where=where, kept=False, failed_rules=[])
+    exposed, rates = most_exposed(outcome)
+    aimed = [one if isinstance(one, str) else one["name"] for one in layers.adaptive]
+    results = [
+        TradeoffResult(
+            **dict(GridResult.of(result)), exposed=rates.get(result.title, []), adaptive=result.name in aimed
+        )
+        for result in log.attacks
+    ]
+    guarantees = [layer.guarantee for layer in log.defences]
+    return made.model_copy(
+        update={
+            "status": cell.status,
+            "reason": "",
+            "log": where,
+            "members": log.population.members,
+            "nonmembers": log.population.nonmembers,
+            "targets": outcome.audit.config.audit.targets,
+            "shadows": log.shadow.count,
+            "layers": log.defences,
+            "guarantee": log.claim.guarantee if log.claim is not None else max(guarantees, default=""),
+            "claim": claimed(log.defences, trials=trials, tuned=bool(tuning.values), alike=tuning.alike),
+            "epsilon": [one for one in log.epsilon if one.judged],
+            "utility": utility_of(outcome),
+            "most_exposed": exposed,
+            "seconds": seconds,
+            "run_seconds": round(took, 3),
+            "results": results,
+            "doubts": cell.doubts,
+        }
+    )
+
+

@@ -1,0 +1,345 @@
+"""DP-SGD step by step: cut sums against one record at a time, noise, samples, ledger, and an audit from inside."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("dp_accounting")
+pytest.importorskip("opacus")
+
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from reference.slow_clipping import clipped_sum  # noqa: E402
+from vestige.backends.ensemble import structure  # noqa: E402
+from vestige.backends.ensemble.store import gather  # noqa: E402
+from vestige.backends.torch import TorchRecipe  # noqa: E402
+from vestige.backends.torch_setup import Setup  # noqa: E402
+from vestige.defend.private.clipping import Fixed, Quantile, shares, split_noise  # noqa: E402
+from vestige.defend.private.dp_batched import Network, initialised, own_gradients, readable, train  # noqa: E402
+from vestige.defend.private.dp_opacus import train_one  # noqa: E402
+from vestige.defend.private.randomness import Randomness, poisson  # noqa: E402
+from vestige.defend.private.terms import Terms  # noqa: E402
+from vestige.errors import ConfigError  # noqa: E402
+from vestige.metrics.epsilon import gdp_fit  # noqa: E402
+from vestige.records import Records  # noqa: E402
+
+Factory = Callable[[], nn.Module]
+
+
+class Residual(nn.Module):
+    """Convolutions with a stride, groups and a shortcut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 4, 3, padding=1)
+        self.norm = nn.GroupNorm(2, 4)
+        self.second = nn.Conv2d(4, 4, 3, padding=1, groups=2)
+        self.last = nn.Linear(4 * 3 * 3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = F.relu(self.norm(self.first(x)))
+        y = F.max_pool2d(F.relu(self.second(y) + y), 2)
+        answer: torch.Tensor = self.last(y.flatten(1))
+        return answer
+
+
+class Words(nn.Module):
+    """An embedding, a linear layer at every position, and a layer normalisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(7, 5, padding_idx=0)
+        self.each = nn.Linear(5, 4)
+        self.norm = nn.LayerNorm(4)
+        self.last = nn.Linear(6 * 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.last(torch.tanh(self.norm(self.each(self.table(x)))).flatten(1))
+        return answer
+
+
+def images(n: int) -> torch.Tensor:
+    return torch.randn(n, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+
+
+def rows(n: int) -> torch.Tensor:
+    return torch.randn(n, 6, generator=torch.Generator().manual_seed(0))
+
+
+def words(n: int) -> torch.Tensor:
+    return torch.randint(0, 7, (n, 6), generator=torch.Generator().manual_seed(0))
+
+
+NETWORKS: dict[str, tuple[Factory, Callable[[int], torch.Tensor]]] = {
+    "logistic": (lambda: nn.Linear(6, 3), rows),
+    "perceptron": (
+        lambda: nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 5), nn.Tanh(), nn.Linear(5, 3)),
+        rows,
+    ),
+    "without bias": (lambda: nn.Sequential(nn.Linear(6, 9, bias=False), nn.ReLU(), nn.Linear(9, 3)), rows),
+    "layer norm": (lambda: nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 3)), rows),
+    "small convolution": (
+        lambda: nn.Sequential(nn.Conv2d(1, 3, 3, stride=2, dilation=1, bias=False), nn.Flatten(), nn.Linear(12, 3)),
+        images,
+    ),
+    "large convolution": (
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 24, 3, 2), nn.Flatten(), nn.Linear(24, 3)
+        ),
+        images,
+    ),
+    "residual": (Residual, images),
+    "words": (Words, words),
+}
+
+
+def planned(factory: Factory, x: torch.Tensor, y: torch.Tensor, **changes: Any) -> Any:
+    """Return the plan of a training of such networks, and their structure."""
+    options = {"epochs": 1, "batch_size": 8, "lr": 0.1, "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant"}
+    recipe = TorchRecipe(model=factory, **{**options, **changes})
+    records = Records.build(x.numpy(), y.numpy())
+    plan = dataclasses.replace(Setup.of(recipe, records).plan, x=x, y=y)
+    return plan, structure(plan)
+
+
+def labels(n: int) -> torch.Tensor:
+    return torch.arange(n) % 3
+
+
+def cut(factory: Factory, x: torch.Tensor, y: torch.Tensor, sizes: list[int], limit: float) -> tuple[Network, Any]:
+    """Return the network of one model per entry of ``sizes`` with its cut sums, and the records' norms."""
+    plan, graph = planned(factory, x, y)
+    assert readable(graph)
+    with torch.no_grad():
+        modules = [initialised(plan, seed) for seed in range(len(sizes))]
+        network = Network(graph, gather(modules, plan.device), [])
+        network.backward(own_gradients(plan, network.forward(x, sizes), y))
+        norms = network.norms()
+        network.add(shares(norms, limit))
+    return network, (norms, modules)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("limit", [0.3, 1e9])
+def test_cut_sums_are_those_of_one_record_at_a_time(name: str, limit: float) -> None:
+    factory, data = NETWORKS[name]
+    x, y, sizes = data(12), labels(12), [5, 0, 7]
+    network, (norms, modules) = cut(factory, x, y, sizes, limit)
+    for m, (own, target) in enumerate(zip(x.split(sizes), y.split(sizes), strict=True)):
+        wanted, lengths = clipped_sum(modules[m], own, target, F.cross_entropy, limit)
+        for parameter, sums in network.sums.items():
+            assert torch.allclose(sums[m].double(), wanted[parameter], atol=1e-6), (name, parameter)
+        assert norms.split(sizes)[m].double() == pytest.approx(lengths.double(), abs=1e-6)
+    assert name in ("logistic", "layer norm") or bool((norms > 0.3).any())
+
+
+@pytest.mark.parametrize("name", ["perceptron", "residual", "words"])
+def test_no_record_moves_the_sum_by_more_than_the_norm(name: str) -> None:
+    factory, data = NETWORKS[name]
+    x, y = data(9), labels(9)
+    if x.is_floating_point():
+        x[0] *= 1e6
+        x[1].view(-1)[0] = math.nan
+        x[2].view(-1)[0] = math.inf
+        x[3] *= 1e25
+    x[5] = x[4]
+    y[5] = y[4]
+    limit = 0.5
+    whole, _ = cut(factory, x, y, [9], limit)
+    for i in range(9):
+        rest = torch.arange(9) != i
+        without, _ = cut(factory, x[rest], y[rest], [8], limit)
+        moved = sum(
+            float((a[0] - b[0]).double().square().sum())
+            for a, b in zip(whole.sums.values(), without.sums.values(), strict=True)
+        )
+        assert math.sqrt(moved) <= limit * (1 + 1e-5), i
+    assert all(bool(sums[0].isfinite().all()) for sums in whole.sums.values())
+
+
+def terms(**changes: Any) -> Terms:
+    given = {"count": 40, "rate": 0.2, "divisor": 8.0, "steps": 5, "noise": 1.0, "delta": 1e-5, "factors": (1.0,)}
+    return Terms(**{**given, **changes})
+
+
+def test_without_noise_and_limit_it_is_plain_descent_on_the_sum_over_the_expected_batch() -> None:
+    factory, data = NETWORKS["perceptron"]
+    plan, graph = planned(factory, data(40), labels(40), momentum=0.9, weight_decay=1e-3)
+    mine = np.arange(3, 40)
+    found = train(plan, graph, [initialised(plan, 4)], terms(noise=0.0), [Fixed(1e9)], [mine], [Randomness(4)])[0]
+    module = initialised(plan, 4)
+    optimiser = torch.optim.SGD(module.parameters(), 0.1, 0.9, weight_decay=1e-3)
+    for batch in poisson(mine, 0.2, 5, Randomness(4).generator("sample")):
+        optimiser.zero_grad()
+        (F.cross_entropy(module(plan.x[batch]), plan.y[batch], reduction="sum") / 8).backward()
+        optimiser.step()
+    for name, parameter in module.named_parameters():
+        assert torch.allclose(found[name], parameter, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["perceptron", "residual"])
+@pytest.mark.parametrize("mode", ["hooks", "functorch", "ghost"])
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_all_engines_take_the_same_noisy_steps(name: str, mode: Any, adaptive: bool) -> None:
+    factory, data = NETWORKS[name]
+    plan, graph = planned(factory, data(40), labels(40), optimizer="adam", lr=0.01, epochs=2)
+    hard, mine = terms(rate=0.05, divisor=2.0, factors=(1.0, 0.5)), np.arange(40)
+    plan.x[7].view(-1)[0] = math.nan
+
+    def clip() -> Any:
+        return Quantile(0.2, 0.5, 0.2, 2.0, lambda: 0.3) if adaptive else Fixed(0.2)
+
+    batched = train(plan, graph, [initialised(plan, 1)], hard, [clip()], [mine], [Randomness(1)])[0]
+    alone = train_one(plan, initialised(plan, 1), hard, clip(), mine, Randomness(1), mode)
+    sizes = [len(batch) for batch in poisson(mine, 0.05, 10, Randomness(1).generator("sample"))]
+    assert 0 in sizes, "an empty batch is among those compared"
+    for parameter, value in batched.items():
+        # Adam divides by the size of a gradient, and so enlarges the last bits of small ones.
+        assert torch.allclose(value, alone[parameter], atol=2e-5), parameter
+
+
+def test_dropout_draws_for_each_model_by_itself() -> None:
+    def factory() -> nn.Module:
+        return nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Dropout(0.5), nn.Linear(9, 3))
+
+    plan, graph = planned(factory, rows(40), labels(40))
+    lists = [np.arange(30), np.arange(5, 40)]
+    random = [Randomness(1), Randomness(2)]
+    modules = [initialised(plan, 1), initialised(plan, 2)]
+    both = train(plan, graph, modules, terms(), [Fixed(1.0)] * 2, lists, random)
+    second = train(plan, graph, [initialised(plan, 2)], terms(), [Fixed(1.0)], lists[1:], random[1:])[0]
+    assert all(torch.equal(both[1][name], value) for name, value in second.items())
+
+
+def test_the_noise_has_the_size_that_is_accounted_for_and_is_drawn_anew() -> None:
+    plan, graph = planned(lambda: nn.Linear(6, 3), rows(40), labels(40), lr=1.0)
+    empty = terms(rate=1e-12, steps=1, noise=1.5)
+    draws = []
+    for seed in range(2000):
+        torch.manual_seed(0)  # what else draws must not matter
+        module = nn.Linear(6, 3)
+        before = torch.cat([p.detach().flatten() for p in module.parameters()])
+        found = train(plan, graph, [module], empty, [Fixed(0.4)], [np.arange(40)], [Randomness(seed)])[0]
+        draws.append((torch.cat([p.flatten() for p in found.values()]) - before).numpy() * 8)
+    noise = np.array(draws)
+    assert noise.std() == pytest.approx(1.5 * 0.4, rel=0.01)
+    assert noise.std(0) == pytest.approx(np.full(21, 0.6), rel=0.06)
+    apart = np.corrcoef(noise.T) - np.eye(21)
+    assert np.abs(apart).max() < 4.5 / math.sqrt(2000)
+    assert stats.kstest(noise.ravel() / 0.6, "norm").pvalue > 1e-4
+
+
+def test_steps_draw_other_noise_and_releases_none_that_can_be_repeated() -> None:
+    plan, graph = planned(lambda: nn.Linear(6, 3), rows(40), labels(40), epochs=2, lr=1.0)
+    seen: list[Any] = []
+    empty = terms(rate=1e-12, steps=1, factors=(1.0, 1.0))
+
+    def run(release: bool) -> Any:
+        return train(plan, graph, [nn.Linear(6, 3)], empty, [Fixed(1.0)], [np.arange(40)], [Randomness(3, release)],
+                     lambda _, __, state: seen.append(state["weight"]))[0]  # fmt: skip
+
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        start = nn.Linear(6, 3).weight.detach()
+        torch.manual_seed(1)
+        first = run(False)
+        torch.manual_seed(1)
+        again = run(False)
+        torch.manual_seed(1)
+        released = run(True)
+    one, two = seen[0] - start, seen[1] - seen[0]
+    assert abs(float(torch.corrcoef(torch.stack([one.flatten(), two.flatten()]))[0, 1])) < 0.9
+    assert torch.equal(first["weight"], again["weight"])
+    assert not torch.equal(first["weight"], released["weight"])
+
+
+def test_every_record_comes_into_every_batch_by_a_coin_of_its_own() -> None:
+    n, rate, steps = 60, 0.1, 4000
+    taken = np.zeros((steps, n), bool)
+    for step, batch in enumerate(poisson(np.arange(n), rate, steps, Randomness(0).generator("sample"))):
+        taken[step, batch.numpy()] = True
+    counts = taken.sum(0)
+    surprise = ((counts - steps * rate) ** 2 / (steps * rate * (1 - rate))).sum()
+    assert stats.chi2.sf(surprise, n) > 1e-4
+    sizes = taken.sum(1)
+    assert sizes.var() == pytest.approx(n * rate * (1 - rate), rel=0.1)
+    assert (sizes == 0).any()
+    together = np.corrcoef(taken.T)[np.triu_indices(n, 1)]
+    assert abs(together.mean()) < 4 / math.sqrt(steps * len(together))
+    assert np.abs(together).max() < 5 / math.sqrt(steps)
+
+
+def test_the_samples_do_not_depend_on_how_they_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = [b.tolist() for b in poisson(np.arange(30), 0.2, 20, Randomness(0).generator("sample"))]
+    monkeypatch.setattr("vestige.defend.private.randomness.BLOCK", 100)
+    assert whole == [b.tolist() for b in poisson(np.arange(30), 0.2, 20, Randomness(0).generator("sample"))]
+
+
+def test_one_step_seen_from_inside_shows_nearly_all_that_is_claimed_and_no_more() -> None:
+    """A record whose gradient is as long as allowed, in or out of one step with every record."""
+    from vestige.defend.private.accounting import Account, gaussian_steps
+
+    noise, limit, delta, repeats = 1.0, 1.0, 1e-5, 6000
+    claimed = Account(gaussian_steps(noise, 1.0, 1)).epsilon(delta)
+    x = torch.zeros(2, 6)
+    x[1, 0] = 100.0
+    plan, graph = planned(lambda: nn.Linear(6, 2, bias=False), x, torch.tensor([0, 1]), lr=1.0)
+    one = Terms(count=2, rate=1.0, divisor=2.0, steps=1, noise=noise, delta=delta, factors=(1.0,))
+
+    def scores(mine: np.ndarray, first: int) -> np.ndarray:
+        """Return how far each of many models went along the record's gradient."""
+        modules = [nn.Linear(6, 2, bias=False) for _ in range(repeats)]
+        for module in modules:
+            nn.init.zeros_(module.weight)
+        random = [Randomness(first + k) for k in range(repeats)]
+        states = train(plan, graph, modules, one, [Fixed(limit)] * repeats, [mine] * repeats, random)
+        moved = torch.stack([state["weight"] for state in states]) * 2
+        return ((moved[:, 1, 0] - moved[:, 0, 0]) / math.sqrt(2)).numpy()
+
+    found = gdp_fit(scores(np.array([0, 1]), 0), scores(np.array([0]), repeats), delta=delta, confidence=0.95)
+    assert 0.8 * claimed <= found.value <= claimed
+
+
+@pytest.mark.parametrize("start", [0.01, 30.0])
+def test_the_adaptive_norm_comes_to_the_median(start: float) -> None:
+    norms = torch.tensor([0.5, 1.0, 2.0, 4.0, 8.0])
+    clip = Quantile(start, 0.5, 0.2, 1e-9, lambda: 0.0)
+    for _ in range(400):
+        clip.observe(norms, 5.0)
+    assert 1.6 < clip.norm < 2.5
+
+
+def test_the_two_releases_of_a_step_are_worth_one() -> None:
+    """A cut sum over its limit, and a count shifted by a half, move together by no more than √(1 + ¼)."""
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        norms = torch.from_numpy(random.exponential(1.0, 6).astype(np.float32))
+        limit = float(random.uniform(0.1, 3.0))
+        lengths = (shares(norms, limit) * norms / limit).numpy()
+        counts = (norms <= limit).numpy() - 0.5
+        assert (np.sqrt(lengths**2 + counts**2) <= math.sqrt(1.25) + 1e-5).all()
+    for noise, count_noise in ((1.0, 3.2), (0.7, 12.8), (2.0, 1.5)):
+        apart = split_noise(noise, count_noise)
+        assert 1 / apart**2 + 1 / (2 * count_noise) ** 2 == pytest.approx(1 / noise**2)
+    assert split_noise(1.0, 3.2) == pytest.approx(1.01244, abs=1e-5)
+    with pytest.raises(ConfigError):
+        split_noise(2.0, 1.0)
+
+
+def test_the_count_has_its_noise_and_the_expected_denominator() -> None:
+    drawn = iter([1.0, -2.0])
+    clip = Quantile(1.0, 0.5, 0.2, 3.0, lambda: next(drawn))
+    clip.observe(torch.tensor([0.5, 0.5, 2.0]), 10.0)
+    assert clip.norm == pytest.approx(math.exp(-0.2 * (0.5 + (2 - 1.5 + 3.0) / 10 - 0.5)))
+    before = clip.norm
+    clip.observe(torch.zeros(0), 10.0)
+    assert clip.norm == pytest.approx(before * math.exp(-0.2 * (-6.0 / 10)))
