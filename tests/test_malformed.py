@@ -164,7 +164,7 @@ KEYS = {
         "recipe.model='sklearn.linear_model:LinearRegression'",
         ["expected a classifier", "got LinearRegression"],
     ),
-    "a defence": ('defences=[{kind="dp_sgd"}]', ["[[defences]]", "'dp_sgd'", "remove the table"]),
+    "a defence that does not exist": ('defences=[{kind="dp_sgdd"}]', ["'dp_sgdd'", "Did you mean 'dp_sgd'"]),
     "a defence without kind": ("defences=[{epsilon=1}]", ["defences[0].kind", "given"]),
     "a figure that does not exist": ("gate={precision=0.1}", ["[gate]", "got 'precision'", "figures are: tpr"]),
     "a rate that was not asked for": ("gate={'tpr@0.01'=0.1}", ["tpr@0.01", "add 0.01 to audit.fpr"]),

@@ -166,14 +166,14 @@ def test_risk_is_of_those_whose_posterior_is_high(several):
 
 
 def test_exposure_is_high_for_records_that_models_memorise():
-    from vestige.auditing.exposure import _exposures
+    from vestige.auditing.exposure import exposures
 
     split = draw(600, shadows=32, seed=0)
     field = field_of(split, 0)
     odds = np.array(field.table.columns["log_odds"])
     odds[:, :60, 0] += 3.0 * split.masks[:, :60]
     table = SignalTable({"log_odds": odds}, 600, 33)
-    exposed = _exposures(Field(records=field.records, split=split, table=table, access=Access.SCORE, seed=0))
+    exposed = exposures(Field(records=field.records, split=split, table=table, access=Access.SCORE, seed=0))
     assert exposed[:60].min() > np.median(exposed[60:])
     assert np.median(exposed[60:]) > 0.6
 

@@ -98,11 +98,11 @@ def test_a_log_survives_its_file(tmp_path):
     assert judged(TradeoffLog.load(tmp_path)) == log
 
 
-def utility(rates, records=2000, models=9, seed=0):
+def utility(rates, records=2000, models=9, seed=0, spread=0.02):
     """Answers of models, each right at a rate of its own, with what is outside each training."""
     random = np.random.default_rng(seed)
     hard = random.random(records)
-    right = hard < np.asarray(rates)[:, None] + 0.02 * random.normal(size=(models, 1))
+    right = hard < np.asarray(rates)[:, None] + spread * random.normal(size=(models, 1))
     outside = random.random((models, records)) < 0.5
     return measured(right, outside, random.integers(0, 4, records), random.permutation(records) % 40)
 
@@ -123,7 +123,7 @@ def test_accuracys_interval_covers_the_truth_and_differences_are_tighter():
         one = utility([0.8] * 9, seed=seed)
         covered += one.accuracy.low <= 0.8 <= one.accuracy.high
     assert covered >= 0.95 * 200 - 2 * np.sqrt(200 * 0.05 * 0.95)
-    before, after = utility([0.8] * 9, seed=3), utility([0.75] * 9, seed=3)
+    before, after = (utility([rate] * 9, seed=3, spread=0.001) for rate in (0.8, 0.75))
     difference = lost(before, after)
     assert difference.low <= 0.05 <= difference.high
     assert difference.high - difference.low < before.accuracy.high - before.accuracy.low
