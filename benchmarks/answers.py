@@ -4,8 +4,8 @@
     python benchmarks/answers.py --records 100000 --classes 100 --features 600
 
 Every defence turns the same logits into what is answered, hashing of the queries and random draws included where it
-uses them, the model's own work not; one thread; the best of several runs, as wall time and as processor time. MemGuard's
-search is timed on digits-like scores of a classifier trained for it, and the published procedure, one record at a time
+uses them, the model's own work not; one thread; the best of several runs, as wall time and as processor time.
+MemGuard's search is timed on digits-like scores of a classifier trained for it, and the published procedure, one record at a time
 with automatic differentiation, on some of the same: milliseconds a record, and the mean distortion of both.
 """
 
@@ -46,7 +46,7 @@ class Answering:
     def __init__(self, features: int, classes: int) -> None:
         self.weights = rng(0, "answers", "weights").standard_normal((features, classes)).astype(np.float32)
 
-    def query(self, x: np.ndarray, want: Access) -> Outputs:
+    def query(self, x: np.ndarray, want: Access) -> Outputs:  # noqa: ARG002, D102
         return Outputs("logits", 4 * np.asarray(x, np.float32) @ self.weights / np.float32(np.sqrt(len(self.weights))))
 
 
@@ -112,7 +112,7 @@ def searched(some: int) -> dict[str, float]:
     records = Records(values, np.zeros(2_000, np.int64), np.arange(2_000))
 
     class Given(Answering):
-        def query(self, x: np.ndarray, want: Access) -> Outputs:
+        def query(self, x: np.ndarray, want: Access) -> Outputs:  # noqa: ARG002
             return Outputs("logits", x)
 
     rows = np.arange(2_000, dtype=np.int64)
@@ -135,8 +135,8 @@ def searched(some: int) -> dict[str, float]:
     alone = (time.perf_counter() - start) / some
     moved = [float(np.abs(one - scores[chosen]).sum(1).mean()) for one in (noised[chosen], slow)]
     print(
-        f"\nmemguard's search: {1e3 * fast:.3f} ms a record in a batch of {len(values):,}, {1e3 * alone:.1f} ms alone; as "
-        f"published {1e3 * each:.1f} ms: {each / fast:.0f} times; mean L1 {moved[0]:.4f} and {moved[1]:.4f}"
+        f"\nmemguard's search: {1e3 * fast:.3f} ms a record in a batch of {len(values):,}, {1e3 * alone:.1f} ms alone; "
+        f"as published {1e3 * each:.1f} ms: {each / fast:.0f} times; mean L1 {moved[0]:.4f} and {moved[1]:.4f}"
     )
     return {
         "batched": fast,

@@ -7,8 +7,8 @@ For every seed: a target on 1,000 records; the defender's own 1,000 others; 1,00
 and the adversary's 2,010, of which each of ``--shadows`` models has another half. Accuracies are over the 1,000 members
 and 1,000 non-members, as means over seeds with Student intervals. The network attack was trained on the shadow models'
 undefended answers and knows nothing of the defence; its opposite is what an adversary would say who
-knew, of each target, that the noise turns more answers than it hides; class thresholds (Song & Mittal) are learnt on shadow models that
-are defended likewise, by classifiers that the adversary trained on records of its own; the label-only attack says
+knew, of each target, that the noise turns more answers than it hides; class thresholds (Song & Mittal) are learnt on
+shadow models that are defended likewise, by classifiers that the adversary trained on records of its own; the label-only attack says
 member where the answer is right. Published beside it: the accuracies in the readme of the defence's authors.
 """
 

@@ -46,8 +46,9 @@ def audit(
     models like it are trained (omitted for scikit-learn: a clone); ``attacks``: a battery's name or a list;
     ``shadow``: how many shadow models (None: what the attacks need); ``groups``: for the members, then the
     non-members, which person each row belongs to; ``prior``: in the same order, the probability that each record is a
-    member, as the adversary knows from elsewhere (for ensembles); ``timing``: the adversary also sees how long answers take; ``task``:
-    classification or regression, where the model and labels leave a doubt. Raises DataError, ModelError or UsageError in one sentence.
+    member, as the adversary knows from elsewhere (for ensembles); ``timing``: the adversary also sees how long answers
+    take; ``task``: classification or regression, where the model and labels leave a doubt. Raises DataError, ModelError
+    or UsageError in one sentence.
     """
     from vestige.auditing.inputs import Inputs
     from vestige.auditing.pooling import pool

@@ -79,7 +79,7 @@ class TargetConfig(Section):
     trust: bool = Field(default=False, description="allow a model file that executes code when loaded")
     before: list[Location] = Field(
         default=[],
-        description="paths of the model before its last update, the oldest first; then members are those of the updates",
+        description="paths of the model before its last update, the oldest first; members are then the updates'",
     )
     base: Location | None = Field(
         default=None, description="a file of ids: records that it was trained on before and after, which shadows share"
@@ -106,7 +106,7 @@ class UpdateConfig(Section):
         default=None,
         gt=0,
         le=1,
-        description="how much of the base each model draws for itself; omitted: half, or all where [target] base names it",
+        description="how much of the base each model draws; omitted: half, or all where [target] base names it",
     )
     steps: Int = Field(default=1, ge=1, le=1000, description="so many updates, one after another")
     epochs: Int | None = Field(default=None, ge=1, description="of each fine-tuning; omitted: the recipe's")
@@ -163,7 +163,7 @@ class ShadowConfig(Section):
         "as by an adversary who does not adapt",
     )
     executor: str = Field(default="inline", description="inline | processes | ray")
-    workers: Int = Field(default=2, ge=1, description="how many jobs at once, where the executor has workers")
+    workers: Int = Field(default=2, ge=1, description="how many jobs at once; inline, of compiled networks alone")
     keep_models: bool = Field(
         default=True, description="keep trained weights in the store, so that new signals need no new training"
     )
@@ -312,7 +312,7 @@ class GridConfig(Section):
     )
     family: list[str] = Field(
         default=[],
-        description="attack models of the attacks that learn one: mlp, logistic, boosting, forest, tree, knn, naive_bayes",
+        description="attack models, where one is learnt: mlp, logistic, boosting, forest, tree, knn, naive_bayes",
     )
 
 

@@ -41,7 +41,7 @@ class Divergence(Part):
 
 
 class Agreement(Part):
-    """Which members the attacks find on the target, each at a false-positive rate of ``fpr``: the same ones?
+    """Whether the attacks find the same members of the target, each at a false-positive rate of ``fpr``.
 
     ``caught``: how many each finds; ``some``: at least one of them; ``every``: all of them; ``wrong``: the share of
     non-members that some attack accuses; ``jaccard``: for two attacks, those both find among those either does.

@@ -26,9 +26,9 @@ def widened(figure: Figure, tries: int, level: float = 0.95) -> Figure:
         if not 0 < end < 1:
             return end
         if value <= 0:
-            return 1 - (1 - end) ** rare
+            return float(1 - (1 - end) ** rare)
         if value >= 1:
-            return end**rare
+            return float(end**rare)
         logit = math.log(value / (1 - value))
         return 1 / (1 + math.exp(-(logit + factor * (math.log(end / (1 - end)) - logit))))
 
@@ -49,6 +49,4 @@ def largest(figures: Sequence[tuple[str, Figure]], level: float = 0.95) -> tuple
     lows, highs = [f.low for f in wide if f.low is not None], [f.high for f in wide if f.high is not None]
     if len(lows) < len(known):
         return name, Figure(value=best.value)
-    return name, Figure(
-        value=best.value, low=max(lows), high=max(highs), method=f"largest of {len(known)}, Bonferroni"
-    )
+    return name, Figure(value=best.value, low=max(lows), high=max(highs), method=f"largest of {len(known)}, Bonferroni")

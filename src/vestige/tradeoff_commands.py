@@ -77,7 +77,6 @@ def trouble(log: TradeoffLog) -> str:
         return f"No candidate of the trade-off can run: {log.points[0].reason}"
     doubted = [point for point in log.points if point.doubts]
     if doubted:
-        return (
-            f"{len(doubted)} of {len(log.points)} audits are not to be trusted; {doubted[0].id}: {doubted[0].doubts[0]}."
-        )
+        first = doubted[0]
+        return f"{len(doubted)} of {len(log.points)} audits are not to be trusted; {first.id}: {first.doubts[0]}."
     return ""

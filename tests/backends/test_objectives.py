@@ -1,4 +1,4 @@
-"""Objectives: what they are by definition, gradients against automatic ones, the same bytes however models are grouped."""
+"""Objectives: what they are by definition, gradients against automatic ones, the same bytes in any grouping."""
 
 from __future__ import annotations
 
@@ -180,7 +180,8 @@ def pool(seed=0, n=90, features=12):
     random = np.random.default_rng(seed)
     y = random.integers(0, CLASSES, n)
     centres = random.normal(0, 1, (CLASSES, features))
-    return Records(x=(centres[y] + random.normal(0, 1, (n, features))).astype(np.float32), y=y)
+    x = (centres[y] + random.normal(0, 1, (n, features))).astype(np.float32)
+    return Records(x, y.astype(np.int64), np.arange(n), None, tuple("abcd"))
 
 
 class Strange(nn.Module):
@@ -238,12 +239,15 @@ def validation_losses(recipe, records, rows, kept):
 
 def stopping_case(model):
     records, rows, kept = pool(n=120), np.arange(40), np.arange(60, 120)
-    return records, rows, kept, TorchRecipe(
-        model=model, epochs=40, lr=0.2, batch_size=16, schedule="constant", weight_decay=0.0, device="cpu"
+    return (
+        records,
+        rows,
+        kept,
+        TorchRecipe(model=model, epochs=40, lr=0.2, batch_size=16, schedule="constant", weight_decay=0.0, device="cpu"),
     )
 
 
-@pytest.mark.parametrize("model", ["mlp", plain, Strange], ids=str)
+@pytest.mark.parametrize("model", ["mlp", plain, Strange], ids=["mlp", "plain", "strange"])
 def test_stopping_restores_the_best_epoch_and_stops_where_patience_ends(model):
     from dataclasses import replace
 

@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 from scipy.special import softmax
-from reference.slow_memguard import module_of, slow_phase_one
 
+from reference.slow_memguard import module_of, slow_phase_one
 from vestige.defend.answers.membership_net import MembershipNet
 from vestige.defend.answers.memguard import NoiseAtClassifier, NoisedAnswers
 from vestige.defend.base import Serving
@@ -150,7 +150,7 @@ def test_scores_without_a_slope_and_ties_are_left_alone(guard: NoisedAnswers) ->
     found = guard.apply(flat, Tickets(np.arange(3.0)[:, None], b"key")).values
     assert np.isfinite(found).all()
     assert (found.argmax(1) == [0, 3, 0]).all()
-    dead = MembershipNet(guard.net.weights, guard.net.biases[:-1] + (np.float32([5.0]),))
+    dead = MembershipNet(guard.net.weights, (*guard.net.biases[:-1], np.float32([5.0])))
     dead = MembershipNet(tuple(0 * weight for weight in dead.weights), dead.biases)
     still = NoisedAnswers(dead, 1.0, 0.01).noised(flat, flat.values)
     assert np.array_equal(still, flat.values)

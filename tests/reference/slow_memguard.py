@@ -1,5 +1,5 @@
-"""MemGuard's phase I as it was published: one record at a time, gradients by automatic differentiation, every round from
-the start. The second implementation that the batched search is held against, and the yardstick of its speed.
+"""MemGuard's phase I as it was published: one record at a time, gradients by automatic differentiation, every round
+from the start. The second implementation that the batched search is held against, and the yardstick of its speed.
 """
 
 from __future__ import annotations

@@ -15,9 +15,7 @@ def result(name, value, half=0.01, exposed=None, status="ok"):
 
     if status != "ok":
         return TradeoffResult(attack=name, name=name, status=status, reason="cannot")
-    return TradeoffResult(
-        attack=name, name=name, tpr=at(value), exposed=[] if exposed is None else at(exposed)
-    )
+    return TradeoffResult(attack=name, name=name, tpr=at(value), exposed=[] if exposed is None else at(exposed))
 
 
 def candidate(id, method, accuracy, leaks, *, half=0.01, seconds=1.0, exposed=None, settings=None, **changes):

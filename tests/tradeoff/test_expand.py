@@ -1,4 +1,4 @@
-"""From a config to its candidates: every combination, with what aims at each defence, and reasons where there is none."""
+"""From a config to its candidates: every combination, with what aims at each defence, and reasons for gaps."""
 
 import numpy as np
 import pytest
@@ -132,5 +132,8 @@ def test_tables_within_tables_are_found_and_set():
     lists, ranges = open_values(table, "x", ("recipe",))
     assert lists == {("recipe", "params", "penalty"): ["l1", "l2"]}
     assert list(ranges) == [("recipe", "params", "C")]
-    assert put({"recipe": table}, ("recipe", "params", "C"), 0.5)["recipe"]["params"] == {"C": 0.5, "penalty": ["l1", "l2"]}
+    assert put({"recipe": table}, ("recipe", "params", "C"), 0.5)["recipe"]["params"] == {
+        "C": 0.5,
+        "penalty": ["l1", "l2"],
+    }
     assert table["params"]["C"] == {"low": 0.1, "high": 1.0}

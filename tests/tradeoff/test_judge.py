@@ -30,7 +30,8 @@ def test_the_largest_of_several_noisy_shares_lies_in_its_interval():
         low = stats.beta.ppf(0.025, counts, n - counts + 1)
         high = stats.beta.ppf(0.975, counts + 1, n - counts)
         figures = [
-            (str(k), Figure(value=c / n, low=a, high=b)) for k, (c, a, b) in enumerate(zip(counts, low, high, strict=True))
+            (str(k), Figure(value=c / n, low=a, high=b))
+            for k, (c, a, b) in enumerate(zip(counts, low, high, strict=True))
         ]
         found = largest(figures)[1]
         inside += found.low <= truth <= found.high

@@ -133,7 +133,9 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_figures(ran, tmp_path):
 def test_another_config_is_not_read_from_the_old_folder(ran, tmp_path):
     _, folder, config = ran
     changed = config.model_copy(update={"seed": 1, "store": str(tmp_path)})
-    small = changed.model_copy(update={"tradeoff": changed.tradeoff.model_copy(update={"baselines": [], "defences": []})})
+    small = changed.model_copy(
+        update={"tradeoff": changed.tradeoff.model_copy(update={"baselines": [], "defences": []})}
+    )
     kept = json.loads((folder / "candidates" / "000-undefended" / "point.json").read_text())
     place = tmp_path / "out" / "candidates" / "000-undefended"
     place.mkdir(parents=True)

@@ -72,9 +72,7 @@ def _ticks(y: Axis, floor: float) -> list[float]:
 
 def _staircase(plot: Plot, placed: Sequence[TradeoffPoint], x: Axis, y: Axis) -> None:
     """Join the front by steps: what lies above and left of them is beaten by a candidate."""
-    corners = sorted(
-        (x(p.utility.accuracy.value or 0.0), y(p.leakage.value or 0.0)) for p in placed if p.on_front
-    )
+    corners = sorted((x(p.utility.accuracy.value or 0.0), y(p.leakage.value or 0.0)) for p in placed if p.on_front)
     if not corners:
         return
     track = [(x.start, corners[0][1])]
@@ -93,9 +91,7 @@ def _mark(plot: Plot, point: TradeoffPoint, across: float, up: float, style: tup
         plot.dot(across, up, f"{shape} {colour}", 4.5, hint)
 
 
-def _free(
-    across: float, up: float, taken: Sequence[tuple[float, float]], x: Axis, y: Axis
-) -> tuple[float, float]:
+def _free(across: float, up: float, taken: Sequence[tuple[float, float]], x: Axis, y: Axis) -> tuple[float, float]:
     """Return where a number lies farthest from what is drawn already, near its mark."""
 
     def room(place: tuple[float, float]) -> float:

@@ -116,7 +116,9 @@ def print_tradeoff(log: TradeoffLog, console: Console) -> None:
     console.print(Text(log.name, style="bold"), highlight=False)
     drawn = Table(box=None, pad_edge=False)
     for k, head in enumerate(_heads(log)):
-        drawn.add_column(Text(head), justify="left" if k == 1 else "right", overflow="fold", min_width=14 if k == 1 else 2)
+        drawn.add_column(
+            Text(head), justify="left" if k == 1 else "right", overflow="fold", min_width=14 if k == 1 else 2
+        )
     for point in log.points:
         if point.placed:
             style = "bold" if point.on_front else "dim" if point.dominated_by else ""

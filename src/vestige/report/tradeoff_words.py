@@ -43,8 +43,10 @@ def points_lost(figure: Figure) -> str:
     if figure.value is None:
         return "–"
     text = _tenth(figure.value)
-    return text if figure.low is None or figure.high is None or figure.low == figure.high else (
-        f"{text} [{_tenth(figure.low)}, {_tenth(figure.high)}]"
+    return (
+        text
+        if figure.low is None or figure.high is None or figure.low == figure.high
+        else (f"{text} [{_tenth(figure.low)}, {_tenth(figure.high)}]")
     )
 
 
@@ -95,7 +97,8 @@ def _answered(log: TradeoffLog, advice: Advice) -> Recommendation:
     doubt = "" if advice.sure else " Its figure keeps the limit; its interval does not, so that this is not sure."
     return Recommendation(
         question=question,
-        answer=f"{use}: accuracy {percent(point.utility.accuracy.value or 0.0)}, leakage {leak(point.leakage, log.floor)}.{doubt}",
+        answer=f"{use}: accuracy {percent(point.utility.accuracy.value or 0.0)}, "
+        f"leakage {leak(point.leakage, log.floor)}.{doubt}",
         tone="low" if advice.sure else "moderate",
         costs=_costs(log, point),
         unknown=_unknown(log, point),

@@ -160,7 +160,9 @@ def _early(config: AuditConfig) -> list[_Draft]:
         if not 1 <= epochs <= whole:
             raise ConfigError(f"[tradeoff] epochs names {epochs}, and the recipe trains for {whole}.")
     return [
-        _Draft(EARLY, {"epochs": epochs}, [], {}, True, epochs=epochs) for epochs in sorted(set(asked)) if epochs < whole
+        _Draft(EARLY, {"epochs": epochs}, [], {}, True, epochs=epochs)
+        for epochs in sorted(set(asked))
+        if epochs < whole
     ]
 
 
@@ -222,7 +224,7 @@ def _name(path: Path, chain: Sequence[Mapping[str, Any]]) -> str:
 def _candidate(
     base: AuditConfig, draft: _Draft, told: Mapping[str, Any], settings: dict[str, Any], ranges: dict[Path, Range]
 ) -> Candidate:
-    values = {path: value for path, value in _leaves(told["recipe"], ("recipe",))}
+    values = dict(_leaves(told["recipe"], ("recipe",)))
     config = _with(base, values).model_copy(
         update={"defences": [DefenceConfig.model_validate(one) for one in told["defences"]]}
     )

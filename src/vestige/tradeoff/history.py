@@ -1,4 +1,4 @@
-"""The early-stopping curve: every model is trained once, and kept as it was after each of the epochs that are wanted."""
+"""The early-stopping curve: every model is trained once, and kept as it was after each of the epochs wanted."""
 
 from __future__ import annotations
 

@@ -63,9 +63,7 @@ def _leaking(point: TradeoffPoint, fpr: float | None, confidence: float) -> Trad
     whose, exposed = largest([(r.attack, _at(r, fpr, exposed=True)) for r in point.results], confidence)
     if exposed.value is None and point.most_exposed.reason:
         exposed = Figure(reason=point.most_exposed.reason)
-    return point.model_copy(
-        update={"leakage": most, "attack": attack, "exposed": exposed, "exposed_attack": whose}
-    )
+    return point.model_copy(update={"leakage": most, "attack": attack, "exposed": exposed, "exposed_attack": whose})
 
 
 def _beside(point: TradeoffPoint, plain: TradeoffPoint | None, confidence: float) -> TradeoffPoint:
@@ -109,11 +107,11 @@ def volumes(points: Sequence[TradeoffPoint], *, chance: float, floor: float) -> 
     plain = [point for point in placed if point.method == UNDEFENDED]
 
     def behind(chosen: Callable[[TradeoffPoint], bool]) -> float:
-        corners = [
-            (p.utility.accuracy.value or 0.0, p.leakage.value or 0.0) for p in placed if chosen(p) or p in plain
-        ]
+        corners = [(p.utility.accuracy.value or 0.0, p.leakage.value or 0.0) for p in placed if chosen(p) or p in plain]
         return hypervolume(corners, chance=chance, floor=floor)
 
-    made = [Volume(method=m, value=behind(lambda p, m=m: p.method == m)) for m in dict.fromkeys(p.method for p in placed)]  # type: ignore[misc]
+    made = [
+        Volume(method=m, value=behind(lambda p, m=m: p.method == m)) for m in dict.fromkeys(p.method for p in placed)
+    ]  # type: ignore[misc]
     made.sort(key=lambda one: -one.value)
     return [Volume(method="all together", value=behind(lambda _: True)), *made] if made else []

@@ -35,7 +35,7 @@ def _beats(one: Box, other: Box) -> bool:
 
 
 def dominators(boxes: Sequence[Box]) -> list[list[int]]:
-    """Return for each candidate who dominates it beyond noise: whose whole box is nowhere worse, and better somewhere."""
+    """Return for each candidate who dominates it beyond noise: whose box is nowhere worse, and better somewhere."""
     return [[k for k, one in enumerate(boxes) if _dominates(one, box)] for box in boxes]
 
 

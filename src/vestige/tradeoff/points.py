@@ -57,5 +57,3 @@ def point_of(
             "doubts": cell.doubts,
         }
     )
-
-

@@ -64,7 +64,9 @@ def range_of(value: Mapping[str, Any], where: str) -> Range:
     return Range(float(low), float(high), log, isinstance(low, int) and isinstance(high, int))
 
 
-def open_values(table: Mapping[str, Any], where: str, path: Path = ()) -> tuple[dict[Path, list[Any]], dict[Path, Range]]:
+def open_values(
+    table: Mapping[str, Any], where: str, path: Path = ()
+) -> tuple[dict[Path, list[Any]], dict[Path, Range]]:
     """Return the lists and the ranges in a table and in the tables inside it, by where they are."""
     lists: dict[Path, list[Any]] = {}
     ranges: dict[Path, Range] = {}

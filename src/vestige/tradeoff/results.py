@@ -206,7 +206,9 @@ class TradeoffLog(Part):
         try:
             return cls.model_validate_json(file.read_text("utf-8"))
         except OSError as error:
-            raise DataError(f"Could not read a trade-off from '{file}': {error.strerror or error}.", hint=hint) from error
+            raise DataError(
+                f"Could not read a trade-off from '{file}': {error.strerror or error}.", hint=hint
+            ) from error
         except (ValidationError, UnicodeDecodeError) as error:
             raise DataError(f"Expected '{file}' to be a vestige.tradeoff log of version 1.", hint=hint) from error
 
@@ -249,7 +251,8 @@ class TradeoffLog(Part):
     def __repr__(self) -> str:
         front = sum(point.on_front for point in self.points)
         ran = sum(point.status in ("complete", "partial") for point in self.points)
-        return f"<TradeoffLog {self.name}: {self.status}, {ran} of {len(self.points)} candidates ran, {front} on the front>"
+        told = f"{ran} of {len(self.points)} candidates ran, {front} on the front"
+        return f"<TradeoffLog {self.name}: {self.status}, {told}>"
 
     def __str__(self) -> str:
         return repr(self)

@@ -36,7 +36,7 @@ from vestige.tradeoff.tuning import Tuning, tune
 CANDIDATES = "candidates"
 POINT = "point.json"
 BRIEF, REPEATS = 5.0, 3
-"""A training shorter than so many seconds is timed so often, and the fastest counts: the first one may load a library."""
+"""A training shorter than so many seconds is timed so often, and the fastest counts: the first may load a library."""
 
 
 def run(
@@ -146,9 +146,7 @@ class _Work:
     def _tuned(self, candidate: Candidate) -> Tuning:
         if not candidate.ranges:
             return Tuning()
-        return tune(
-            candidate, self.inputs, self.store, trials=self.config.tradeoff.trials, progress=self.progress
-        )
+        return tune(candidate, self.inputs, self.store, trials=self.config.tradeoff.trials, progress=self.progress)
 
     def _audit(self, candidate: Candidate, tuning: Tuning) -> Audit:
         config = candidate.settled(tuning.values)

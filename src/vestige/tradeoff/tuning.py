@@ -27,7 +27,7 @@ from vestige.seeds import rng, seed_for
 from vestige.shadow import model_key
 from vestige.split import Split
 from vestige.store import Store
-from vestige.target import Access, FloatArray, IntArray, Recipe, Target
+from vestige.target import Access, IntArray, Recipe, Target
 from vestige.tradeoff.expand import Candidate
 from vestige.tradeoff.ranges import Path, Range
 from vestige.tradeoff.results import Trial
@@ -129,7 +129,7 @@ def _tried(
 def validated(
     recipe: Recipe, records: Records, rows: IntArray, judged: IntArray, config: AuditConfig, store: Store
 ) -> float:
-    """Train one model and return its accuracy on the rows it is judged on; what is in the store is not trained again."""
+    """Train one model and return its accuracy on the rows it is judged on; what is stored is not trained again."""
     seed = seed_for(config.seed, "trial")
     key = digest("trial", {"model": model_key(recipe, records, rows, seed), "rows": digest("rows", {"rows": judged})})
     before = store.get("trials", key)
@@ -142,7 +142,8 @@ def validated(
 
 def _accuracy(target: Target, records: Records, rows: IntArray) -> float:
     outputs = target.query(records.rows_of(rows), min(target.access, Access.SCORE))
-    named: FloatArray = outputs.values if outputs.values.ndim == 1 else outputs.values.argmax(axis=1)
+    values = np.asarray(outputs.values)
+    named = values if values.ndim == 1 else values.argmax(axis=1)
     return float((named == records.y[rows]).mean())
 
 

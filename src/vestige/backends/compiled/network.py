@@ -25,6 +25,13 @@ def padded(count: int) -> int:
     return -(-count // LANES) * LANES
 
 
+def zeros(size: int) -> NDArray[np.float32]:
+    """Return float32 zeros that begin where a vector does: one that lies across two cache lines loads half as fast."""
+    wider = np.zeros(size + LANES, np.float32)
+    skipped = -wider.ctypes.data % (4 * LANES) // 4
+    return wider[skipped : skipped + size]
+
+
 @dataclass(frozen=True)
 class Network:
     """Fully connected layers of these ``units``, the first of which are the features; ``names`` of their parameters."""
@@ -63,7 +70,7 @@ class Network:
 
     def pack(self, state: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Return the parameters as one flat array; raises ModelError when they are not this network's."""
-        values = np.zeros(self.size, np.float32)
+        values = zeros(self.size)
         for name, weight, bias in self._views(values):
             for key, view in ((f"{name}.weight", weight.T), (f"{name}.bias", bias)):
                 found = state.get(key)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vestige.backends.compiled.calling import call
 from vestige.backends.compiled.layout import ACTIVATIONS, LOSSES, OPTIMISERS, Data, Model, Room, Shape
-from vestige.backends.compiled.network import Network, State
+from vestige.backends.compiled.network import Network, State, zeros
 from vestige.seeds import rng
 from vestige.target import IntArray
 
@@ -57,7 +57,7 @@ def train(
     random, chosen = rng(seed, "order"), np.ascontiguousarray(rows, np.int64)
     batch = min(steps.batch, len(chosen))
     values = network.pack(network.initial(seed) if start is None else start)
-    model = Model(values, np.zeros_like(values), np.zeros_like(values if steps.optimiser != "sgd" else values[:0]))
+    model = Model(values, zeros(network.size), zeros(0 if steps.optimiser == "sgd" else network.size))
     shape = shape_of(network, batch, LOSSES.index(steps.loss))
     room = _room(network, batch, batch * network.units[0] if len(data.ends) else 0)
     done, none = 0, np.zeros(0, np.float32)
@@ -76,7 +76,7 @@ def answers(network: Network, values: Floats, x: Floats) -> Floats:
     whole, empty, small = np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.int32)
     data = Data(x, np.zeros(0, np.uint8), small, whole, whole, empty, np.float32(1))
     height = _rows(BLOCK) * sum(network.widths)
-    room = Room(np.zeros(height, np.float32), np.zeros(height, np.float32), empty, empty, empty, whole, small)
+    room = Room(zeros(height), zeros(height), empty, empty, empty, whole, small)
     out = np.empty((len(x), network.units[-1]), np.float32)
     shape, order = shape_of(network, BLOCK, 0), np.arange(len(x), dtype=np.int64)
     _run(data, order, shape, Model(values, empty, empty), room, out, [0, 0, BLOCK, 0, 1], [0.0, 0.0, 0.0])
@@ -112,8 +112,6 @@ def _rows(batch: int) -> int:
 
 def _room(network: Network, batch: int, places: int) -> Room:
     height, largest = _rows(batch) * sum(network.widths), max(a * b for a, b in pairwise(network.widths))
-    answers, slopes, deltas, grads, turned = (
-        np.zeros(size, np.float32) for size in (height, height, height, largest, largest)
-    )
+    answers, slopes, deltas, grads, turned = (zeros(size) for size in (height, height, height, largest, largest))
     counts, lists = np.zeros(network.units[0], np.int64), np.zeros(places, np.int32)
     return Room(answers, slopes, deltas, grads, turned, counts, lists)

@@ -112,7 +112,9 @@ def _begun(found: NDArray[np.float32], net: MembershipNet) -> _Running:
 def _slope(
     run: _Running, scores: NDArray[np.float32], rise: NDArray[np.float32], logit: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    slope: NDArray[np.float32] = rise * (CLASSIFIER * np.sign(logit))[:, None] + WEIGHTS[run.round][:, None] * np.sign(scores - run.scores)
+    slope: NDArray[np.float32] = rise * (CLASSIFIER * np.sign(logit))[:, None] + WEIGHTS[run.round][:, None] * np.sign(
+        scores - run.scores
+    )
     slope -= np.einsum("rc,rc->r", slope, scores)[:, None]
     slope *= scores
     lost = np.flatnonzero(run.label > 0)

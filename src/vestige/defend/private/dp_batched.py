@@ -1,7 +1,8 @@
 """Many small models trained at once, every record's gradient cut to a norm, none of them ever written out.
 
 One forward and one backward pass give what every record adds to every layer; its norm follows from that, and so does
-the weighted sum of the cut gradients. The rows of all models lie in one tensor, one model's after another's.
+the weighted sum of the cut gradients. The rows of all models lie in one tensor, one model's after another's, and where
+memory is aligned decides the last bits of a product, so every part begins where it would begin alone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from vestige.backends.ensemble.layers import Dropout, Layer, Run
 from vestige.backends.ensemble.losses import CrossEntropy, SquaredError, _wanted
 from vestige.backends.ensemble.order import generator
 from vestige.backends.ensemble.stack import KINDS
-from vestige.backends.ensemble.store import ParameterStore, gather
+from vestige.backends.ensemble.store import ALIGNMENT, ParameterStore, gather
 from vestige.defend.private.clipping import Clip, shares
 from vestige.defend.private.dp_layers import Weighted, parted
 from vestige.defend.private.dp_norms import WEIGHTED
@@ -30,6 +31,8 @@ from vestige.target import IntArray
 State = dict[str, torch.Tensor]
 OnEpoch = Callable[[int, int, State], None]
 MIXING = ("batch_norm",)
+ROWS = 16
+"""Each model's rows start at a multiple of this, so that its matrices are aligned as they would be alone."""
 
 
 def readable(graph: Graph | None) -> bool:
@@ -48,12 +51,13 @@ class Network:
     def __init__(self, graph: Graph, store: ParameterStore, dropout: Sequence[torch.Generator]) -> None:
         self.graph, self.store, self.dropout = graph, store, dropout
         shapes = {name: slot.values[0].shape for name, slot in store.slots.items()}
-        flat = torch.zeros(store.models, sum(s.numel() for s in shapes.values()), device=store_device(store))
+        room = [-(-shape.numel() // ALIGNMENT) * ALIGNMENT for shape in shapes.values()]
+        flat = torch.zeros(store.models, sum(room), device=store_device(store))
         self.sums: dict[str, list[torch.Tensor]] = {}
         start = 0
-        for name, shape in shapes.items():
+        for (name, shape), taken in zip(shapes.items(), room, strict=True):
             self.sums[name] = [own[start : start + shape.numel()].view(shape) for own in flat]
-            start += shape.numel()
+            start += taken
         self.layers: list[Weighted | Layer] = [
             self._bound(node.kind, node.module, node.options) for node in graph.nodes
         ]
@@ -212,8 +216,7 @@ class _Trainer:
         for _ in range(self.terms.steps):
             self.fill(noise)
             rows = [next(own) for own in self.batches]
-            if any(len(own) for own in rows):
-                self.look(rows)
+            self.look(rows)
             self.update.step(self.models, self.grads, rate)
 
     def fill(self, noise: float) -> None:
@@ -230,24 +233,32 @@ class _Trainer:
                     total.copy_(torch.empty(total.shape).normal_(0.0, spread, generator=draw))
 
     def look(self, rows: Sequence[torch.Tensor]) -> None:
-        """Add the cut gradients of one batch per model."""
-        plan, divisor = self.plan, self.terms.divisor
-        sizes, joined = [len(own) for own in rows], torch.cat(list(rows)).to(plan.device)
-        x, y = plan.batch(joined), plan.y.index_select(0, joined)
+        """Add the cut gradients of one batch per model, any of which may be empty, and let the norms be seen."""
+        lengths = [len(own) for own in rows]
+        # The records that fill up a model's last block of rows have no weight.
+        sizes = [-(-length // ROWS) * ROWS for length in lengths]
+        real = torch.zeros(sum(sizes), dtype=torch.bool)
+        index = torch.zeros(sum(sizes), dtype=torch.int64)
+        for own, taken, place in zip(rows, parted(real, sizes), parted(index, sizes), strict=True):
+            taken[: len(own)] = True
+            place[: len(own)] = own
+        norms = self._added(index, real, sizes) if len(real) else torch.zeros(0)
+        for clip, own in zip(self.clips, parted(norms, lengths), strict=True):
+            clip.observe(own, self.terms.divisor)
+
+    def _added(self, index: torch.Tensor, real: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
+        plan = self.plan
+        index, real = index.to(plan.device), real.to(plan.device)
+        x, y = plan.batch(index), plan.y.index_select(0, index)
         if plan.augment is not None:
-            x = torch.cat(
-                [
-                    plan.augment(own, g) if len(own) else own
-                    for own, g in zip(parted(x, sizes), self.augment, strict=True)
-                ]
-            )
+            batches = zip(parted(x, sizes), self.augment, strict=True)
+            x = torch.cat([plan.augment(own, draw) if len(own) else own for own, draw in batches])
         self.network.backward(own_gradients(plan, self.network.forward(x, sizes), y))
         norms = self.network.norms()
         limits = torch.tensor([clip.norm for clip in self.clips], device=norms.device)
         each = limits.repeat_interleave(torch.tensor(sizes, device=norms.device))
-        self.network.add(shares(norms, each).div_(divisor))
-        for clip, own in zip(self.clips, parted(norms, sizes), strict=True):
-            clip.observe(own, divisor)
+        self.network.add(shares(norms, each).mul_(real).div_(self.terms.divisor))
+        return norms[real]
 
 
 def initialised(plan: Plan, seed: int) -> nn.Module:

@@ -48,6 +48,4 @@ class HAMP(Unproven):
     def wrap(self, recipe: Recipe, reserve: IntArray) -> Recipe:  # noqa: ARG002
         """Return the recipe with soft labels and the reward."""
         # The divergence and the cross-entropy differ by the labels' own entropy, which no weight changes.
-        return softened(
-            recipe, "hamp", entropy=self.gamma, penalty=self.alpha, per_class=self.scaling == "reference"
-        )
+        return softened(recipe, "hamp", entropy=self.gamma, penalty=self.alpha, per_class=self.scaling == "reference")
