@@ -4,9 +4,9 @@
     python benchmarks/rivals.py --seeds 0 --shadows 8 --only selena dmp
 
 A sanity table, not a verdict: few shadow models, and one setting of each defence. Every seed draws its own split: 1,000
-members and 1,000 others are audited, and of the 3,010 records left half are the defender's own and half the adversary's.
-Shadow models are trained under the same defence. Several models take the target's place in turn. Figures are means over
-seeds; ``x`` is the training's time over that of the undefended models in the same run, which on a busy machine is rough.
+members and 1,000 others are audited, and of the 3,010 records left half are the defender's own and half the
+adversary's. Shadow models are trained under the same defence. Several models take the target's place in turn. Figures are means over
+seeds; ``x`` is the training's time over that of the undefended models in the same run, rough on a busy machine.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from vestige.backends.table_noise import TableNoise  # noqa: E402
 from vestige.backends.torch import TorchRecipe  # noqa: E402
 from vestige.errors import ConfigError  # noqa: E402
 from vestige.records import Records  # noqa: E402
+from vestige.target import Access  # noqa: E402
 
 CLASSES = 4
 OBJECTIVES = [
@@ -258,7 +259,7 @@ def test_stopping_restores_the_best_epoch_and_stops_where_patience_ends(model):
         best += 1 + int(np.argmax(np.array(losses[best + 1 :]) < losses[best]))
     assert best + patience < len(losses) - 1  # or there would be nothing to stop
     stopped = replace(recipe, stopping=Stopping(rows=tuple(map(int, kept)), patience=patience))
-    answers = torch.from_numpy(stopped.fit(records, rows, 0).query(records.x[kept], 1).values)
+    answers = torch.from_numpy(stopped.fit(records, rows, 0).query(records.x[kept], Access.SCORE).values)
     assert float(F.cross_entropy(answers, torch.from_numpy(records.y[kept]))) == pytest.approx(losses[best], abs=1e-5)
     followed = validation_losses(stopped, records, rows, kept)
     assert followed[: best + 1] == pytest.approx(losses[: best + 1], abs=1e-5)
@@ -273,7 +274,7 @@ def test_relaxed_training_ends_near_its_level_where_plain_training_goes_below():
         recipe = TorchRecipe(
             model="logistic", epochs=201, lr=0.3, batch_size=64, momentum=0.0, weight_decay=0.0, loss=loss, device="cpu"
         )
-        answers = recipe.fit(records, rows, 0).query(records.x, 1).values
+        answers = recipe.fit(records, rows, 0).query(records.x, Access.SCORE).values
         found[name] = float(F.cross_entropy(torch.from_numpy(answers), y))
     assert found["plain"] < 0.5
     assert found["relaxed"] == pytest.approx(level, rel=0.05)

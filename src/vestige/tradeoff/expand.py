@@ -89,8 +89,8 @@ def expand(config: AuditConfig) -> list[Candidate]:
     candidates: list[Candidate] = []
     for draft in made:
         # A claim of the user's own is about the chain that the config itself has.
-        own = base.model_copy(update={"claim": config.claim if draft.method == CONFIGURED else None})
-        for one in _swept(own, draft, told.tune):
+        under = base.model_copy(update={"claim": config.claim if draft.method == CONFIGURED else None})
+        for one in _swept(under, draft, told.tune):
             candidates.append(_numbered(one, len(candidates)))
             if len(candidates) > MOST_CANDIDATES:
                 raise ConfigError(

@@ -110,8 +110,9 @@ def volumes(points: Sequence[TradeoffPoint], *, chance: float, floor: float) -> 
         corners = [(p.utility.accuracy.value or 0.0, p.leakage.value or 0.0) for p in placed if chosen(p) or p in plain]
         return hypervolume(corners, chance=chance, floor=floor)
 
-    made = [
-        Volume(method=m, value=behind(lambda p, m=m: p.method == m)) for m in dict.fromkeys(p.method for p in placed)
-    ]  # type: ignore[misc]
+    def of(method: str) -> Volume:
+        return Volume(method=method, value=behind(lambda p: p.method == method))
+
+    made = [of(method) for method in dict.fromkeys(p.method for p in placed)]
     made.sort(key=lambda one: -one.value)
     return [Volume(method="all together", value=behind(lambda _: True)), *made] if made else []
