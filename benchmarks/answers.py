@@ -5,8 +5,9 @@
 
 Every defence turns the same logits into what is answered, hashing of the queries and random draws included where it
 uses them, the model's own work not; one thread; the best of several runs, as wall time and as processor time.
-MemGuard's search is timed on digits-like scores of a classifier trained for it, and the published procedure, one record
-at a time with automatic differentiation, on some of the same: milliseconds a record, and the mean distortion of both.
+MemGuard's search is timed on the scores of 30 classes that an imagined model gives its members and others, and the
+published procedure, one record at a time with automatic differentiation, on some of the same: milliseconds a record,
+and the mean distortion of both.
 """
 
 from __future__ import annotations

@@ -185,10 +185,10 @@ def through_opacus(x: Any, y: Any, recipe: TorchRecipe, noise: float, steps: int
 
 def render(found: list[Round], args: argparse.Namespace) -> str:
     """Return the table, in Markdown."""
+    noises = f"noise multiplier {found[0].noise:.3f} (Opacus {found[0].opacus_noise:.3f})"
     head = (
-        f"{args.models} models, ε = {args.epsilon:g}, noise multiplier {found[0].noise:.3f} "
-        f"(Opacus {found[0].opacus_noise:.3f}), {args.epochs} epochs of "
-        f"batches of {args.batch}; Opacus on {args.alone} of them, scaled."
+        f"{args.models} models, ε = {args.epsilon:g}, {noises}, {args.epochs} epochs of batches of {args.batch}; "
+        f"Opacus on {args.alone} of them, scaled."
     )
     titles = ("seed", "batched", "Opacus, hooks", "faster", "Opacus, ghost", "faster", "accuracy of all")
     titles += ("of those also through Opacus", "hooks", "ghost")

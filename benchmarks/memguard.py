@@ -9,7 +9,8 @@ and 1,000 non-members, as means over seeds with Student intervals. The network a
 undefended answers and knows nothing of the defence; its opposite is what an adversary would say who
 knew, of each target, that the noise turns more answers than it hides; class thresholds (Song & Mittal) are learnt on
 shadow models that are defended likewise, by classifiers that the adversary trained on records of its own; the
-label-only attack says member where the answer is right. Published beside it: the accuracies in the readme of the defence's authors.
+label-only attack says member where the answer is right. Published beside it: the accuracies in the readme of the
+defence's authors.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ from generated_attacks import attack_pages, index_page, plain
 from generated_checks import checks_page
 from generated_commands import commands_page
 from generated_config import config_page
+from generated_defences import defence_pages
+from generated_defences import index_page as defences_page
 
 from vestige.listing import facts
 
@@ -54,13 +56,14 @@ PAGES: dict[str, Callable[[], str]] = {
     "commands": commands_page,
     "configuration": config_page,
     "datasets": datasets_page,
+    "defences": defences_page,
     "plugins": plugins_page,
 }
 
 
 def pages() -> dict[str, str]:
     """Return the text of every generated page by its place under reference/."""
-    return {**{name: page() for name, page in PAGES.items()}, **attack_pages()}
+    return {**{name: page() for name, page in PAGES.items()}, **attack_pages(), **defence_pages()}
 
 
 def write(_: Any) -> None:

@@ -30,6 +30,7 @@ NAMES = [
     "canary",
     "grid",
     "load_dataset",
+    "tradeoff",
 ]
 HEAVY = {"torch", "sklearn", "pandas", "matplotlib", "altair", "joblib", "xgboost", "lightgbm", "pyarrow"}
 

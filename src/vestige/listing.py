@@ -18,7 +18,10 @@ WIDE = 150
 ONLY_WHERE_WIDE = ("file", "licence")
 BELOW = ("paper",)
 """What is too long for a column where the screen is narrow, and has a table of its own there."""
-COLUMNS = {"attacks": ("name", "access", "knowledge", "queries", "paper")}
+COLUMNS = {
+    "attacks": ("name", "access", "knowledge", "queries", "paper"),
+    "defences": ("name", "stage", "guarantee", "traits", "paper"),
+}
 """What is shown of a kind where its facts are more than a table can hold; the others show all of them."""
 SHORT = ("name", "access", "classes")
 
@@ -67,6 +70,8 @@ def registries() -> dict[str, Registry]:
 def _describe(what: str, name: str, value: Any) -> dict[str, Any]:
     if what == "attacks":
         return _attack(name)
+    if what == "defences":
+        return _defence(name)
     about = getattr(value, "description", None) or (inspect.getdoc(value) or "").split("\n\n")[0].replace("\n", " ")
     if what == "datasets":
         return {
@@ -85,6 +90,14 @@ def _attack(name: str) -> dict[str, Any]:
 
     known = dataclasses.asdict(attack_facts(name))
     shown = {key: known.pop(key) for key in COLUMNS["attacks"]}
+    return {**shown, "about": known.pop("description"), **known}
+
+
+def _defence(name: str) -> dict[str, Any]:
+    from vestige.defend.facts import facts as defence_facts
+
+    known = dataclasses.asdict(defence_facts(name))
+    shown = {key: known.pop(key) for key in COLUMNS["defences"]}
     return {**shown, "about": known.pop("description"), **known}
 
 

@@ -11,7 +11,7 @@ from scipy.special import erf
 
 from reference.slow_thresholds import slow_cut
 from vestige.attacks.base import Evidence
-from vestige.attacks.cuts import best_cuts
+from vestige.attacks.cuts import best_bands, best_cuts
 from vestige.attacks.threshold import Confidence, Entropy, Gap, Loss, ModifiedEntropy
 from vestige.errors import AuditError, UsageError
 from vestige.signals import SignalTable, measure_outputs
@@ -152,3 +152,39 @@ def test_published_predictions_give_the_published_accuracies(answers, printed):
         got.append((verdict[members].mean() + (~verdict[~members]).mean()) / 2)
     # The published figures are rounded to three places, of accuracies that are multiples of 1/2000.
     np.testing.assert_allclose(got, printed, rtol=0, atol=0.00051)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 8), st.booleans(), st.integers(0, 2)), min_size=1, max_size=40))
+def test_best_bands_agree_with_trying_every_pair(rows):
+    values, members, groups = (np.array(column) for column in zip(*rows, strict=True))
+    found = best_bands(values.astype(float), members, groups, 3)
+
+    def gain(low, high, own):
+        inside = own & (values >= low) & (values <= high)
+        return (inside & members).sum() / (own & members).sum() - (inside & ~members).sum() / (own & ~members).sum()
+
+    for group in range(3):
+        own = groups == group
+        if not (own & members).any() or not (own & ~members).any():
+            assert np.isnan(found[group]).all()
+            continue
+        best = max(gain(low, high, own) for low in values[own] for high in values[own] if low <= high)
+        assert gain(*found[group], own) == pytest.approx(best)
+
+
+def test_bands_find_members_between_others_where_one_threshold_cannot():
+    random = np.random.default_rng(0)
+    labels, masks = np.arange(400) % 2, random.random((3, 400)) < 0.5
+    centre, inside = np.where(labels == 0, 1.0, 4.0), random.normal(0, 0.1, (4, 400))
+    outside = random.normal(0, 0.1, (4, 400)) + np.where(random.random((4, 400)) < 0.5, 1.0, -1.0)
+    truth = random.random(400) < 0.5
+    values = centre + np.where(np.vstack([truth, masks]), inside, outside)
+    scores = {}
+    for kind in ("class", "band"):
+        attack = Loss(thresholds=kind)
+        scores[kind] = attack.score(
+            evidence_of(attack, own=values[0], shadows=values[1:], masks=masks, labels=labels, classes=2)
+        )
+    assert np.mean((scores["band"] >= 0) == truth) > 0.97
+    assert np.mean((scores["class"] >= 0) == truth) < 0.8

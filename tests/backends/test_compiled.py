@@ -241,7 +241,7 @@ def test_fingerprints_say_which_engine(monkeypatch):
 @pytest.mark.parametrize(
     "options",
     [
-        {"norm": "layer"}, {"dropout": 0.1}, {"model": "cnn"}, {"augment": "flip"}, {"device": "cuda"},
+        {"norm": "layer"}, {"model": "cnn"}, {"augment": "flip"}, {"device": "cuda"},
         {"loss": lambda outputs, y: outputs.sum()}, {"optimizer": torch.optim.SGD},
         {"model": "logistic", "hidden": (3,)},
         {"activation": "relux"}, {"model": lambda: torch.nn.Linear(3, 2)},

@@ -109,3 +109,20 @@ def test_impossible_parameters_are_refused(make) -> None:  # type: ignore[no-unt
 def test_a_regression_has_no_scores_to_change() -> None:
     with pytest.raises(ModelError, match="classifier"):
         TopK().apply(Outputs("values", np.zeros(3)), Tickets(np.zeros((3, 1)), b"k"))
+
+
+@pytest.mark.parametrize("defence", [TopK(k=2), TopK(k=20), Rounding(digits=1), LabelOnly()])
+def test_doing_it_again_changes_nothing(defence) -> None:  # type: ignore[no-untyped-def]
+    outputs, tickets = answers(classes=30)
+    once = defence.apply(outputs, tickets)
+    np.testing.assert_allclose(defence.apply(once, tickets).values, once.values, atol=1e-12)
+
+
+@given(st.integers(0, 30), st.integers(1, 25))
+def test_the_largest_are_those_of_a_stable_sort_however_many(seed: int, k: int) -> None:
+    scores = np.random.default_rng(seed).integers(1, 6, (50, 25)) / 100.0
+    found = TopK(k=k).apply(Outputs("probabilities", scores), answers(rows=50)[1]).values
+    kept = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    wanted = np.zeros_like(scores)
+    np.put_along_axis(wanted, kept, np.take_along_axis(scores, kept, 1), 1)
+    assert np.array_equal(found, wanted)

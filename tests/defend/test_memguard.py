@@ -150,8 +150,8 @@ def test_scores_without_a_slope_and_ties_are_left_alone(guard: NoisedAnswers) ->
     found = guard.apply(flat, Tickets(np.arange(3.0)[:, None], b"key")).values
     assert np.isfinite(found).all()
     assert (found.argmax(1) == [0, 3, 0]).all()
-    dead = MembershipNet(guard.net.weights, (*guard.net.biases[:-1], np.float32([5.0])))
-    dead = MembershipNet(tuple(0 * weight for weight in dead.weights), dead.biases)
+    biases = (*guard.net.biases[:-1], np.array([5.0], np.float32))
+    dead = MembershipNet(tuple(0 * weight for weight in guard.net.weights), biases)
     still = NoisedAnswers(dead, 1.0, 0.01).noised(flat, flat.values)
     assert np.array_equal(still, flat.values)
 

@@ -71,23 +71,25 @@ def test_a_linear_schedule_gives_the_published_figures() -> None:
         events.PoissonSampledDpEvent(0.1, events.GaussianDpEvent(1.0)),
         events.PoissonSampledDpEvent(0.1, events.LaplaceDpEvent(1.0)),
         events.RandomizedResponseDpEvent(10 / (math.e + 9), 10),
-        events.TruncatedSubsampledGaussianDpEvent(1000, 0.1, 150, 1.0),
+        pytest.param(events.TruncatedSubsampledGaussianDpEvent(1000, 0.1, 150, 2.0), marks=pytest.mark.slow),
     ],
-    ids=lambda one: type(one).__name__ + (type(one.event).__name__ if hasattr(one, "event") else ""),
 )
 def test_a_count_is_as_many_single_events(one: object) -> None:
-    written = events.ComposedDpEvent([one] * 12)
-    for counted in (events.SelfComposedDpEvent(one, 12), events.ComposedDpEvent([events.SelfComposedDpEvent(one, 12)])):
-        assert Account(counted).epsilon(1e-6) == pytest.approx(Account(written).epsilon(1e-6), rel=1e-3)
+    written = events.ComposedDpEvent([one] * 3)
+    relation = "replace_one" if isinstance(one, events.RandomizedResponseDpEvent) else "add_remove"
+    wanted = Account(written, relation).epsilon(1e-6)
+    for counted in (events.SelfComposedDpEvent(one, 3), events.ComposedDpEvent([events.SelfComposedDpEvent(one, 3)])):
+        assert Account(counted, relation).epsilon(1e-6) == pytest.approx(wanted, rel=1e-3)
 
 
 def test_a_hundred_randomized_responses_cost_what_a_hundred_do() -> None:
     one = events.RandomizedResponseDpEvent(10 / (math.e + 9), 10)
     counted = events.SelfComposedDpEvent(one, 100)
-    assert Account(counted).epsilon(1e-6) == pytest.approx(39.90, abs=0.01)
+    assert Account(counted, "replace_one").epsilon(1e-6) == pytest.approx(39.90, abs=0.01)
     assert len(expanded(counted).events) == 100
     # The defect that is walked around: should it go away, so can the walk.
-    assert events.pld.PLDAccountant().compose(counted).get_epsilon(1e-6) < 2
+    relation = events.NeighboringRelation.REPLACE_ONE
+    assert events.pld.PLDAccountant(relation).compose(counted).get_epsilon(1e-6) < 2
 
 
 def test_the_curve_of_one_gaussian_step_is_the_gaussian_one() -> None:
@@ -96,7 +98,7 @@ def test_the_curve_of_one_gaussian_step_is_the_gaussian_one() -> None:
     assert tpr_limit(fpr, Account(gaussian_steps(1.0, 1.0, 1))) == pytest.approx(exact, rel=2e-3)
 
 
-@pytest.mark.parametrize(("rate", "count"), [(1.0, 7), (0.05, 40)])
+@pytest.mark.parametrize(("rate", "count"), [(1.0, 7), (0.3, 4)])
 @pytest.mark.parametrize("epsilon", [0.3, 3.0])
 def test_the_noise_found_is_the_least_that_keeps_the_budget(rate: float, count: int, epsilon: float) -> None:
     def event(noise: float) -> object:
@@ -107,6 +109,7 @@ def test_the_noise_found_is_the_least_that_keeps_the_budget(rate: float, count: 
     assert Account(event(noise * 0.999)).epsilon(1e-5) > epsilon
 
 
+@pytest.mark.slow
 def test_the_noise_for_the_published_training() -> None:
     assert noise_for(3.0, 1e-5, lambda noise: gaussian_steps(noise, 256 / 60000, 3510)) == pytest.approx(
         0.7281, abs=2e-4
@@ -152,8 +155,8 @@ def test_terms_follow_from_public_numbers() -> None:
 
 
 def test_noise_for_a_schedule_keeps_the_budget() -> None:
-    terms = Terms.of(members=640, batch_size=64, factors=factors("step", 0.5, 4), delta=1e-5, epsilon=2.0, noise=None)
-    assert 1.999 < terms.account.epsilon(1e-5) <= 2.0
+    terms = Terms.of(members=128, batch_size=64, factors=factors("step", 0.5, 4), delta=1e-5, epsilon=1.0, noise=None)
+    assert 0.9995 < terms.account.epsilon(1e-5) <= 1.0
 
 
 @pytest.mark.parametrize(

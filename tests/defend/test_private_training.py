@@ -29,7 +29,7 @@ from vestige.defend.private.dp_opacus import train_one  # noqa: E402
 from vestige.defend.private.randomness import Randomness, poisson  # noqa: E402
 from vestige.defend.private.terms import Terms  # noqa: E402
 from vestige.errors import ConfigError  # noqa: E402
-from vestige.metrics.epsilon import gdp_fit  # noqa: E402
+from vestige.metrics.epsilon import Coins, gdp_fit  # noqa: E402
 from vestige.records import Records  # noqa: E402
 
 Factory = Callable[[], nn.Module]
@@ -80,7 +80,7 @@ def words(n: int) -> torch.Tensor:
 
 
 NETWORKS: dict[str, tuple[Factory, Callable[[int], torch.Tensor]]] = {
-    "logistic": (lambda: nn.Linear(6, 3), rows),
+    "logistic": (lambda: nn.Sequential(nn.Linear(6, 3)), rows),
     "perceptron": (
         lambda: nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 5), nn.Tanh(), nn.Linear(5, 3)),
         rows,
@@ -106,7 +106,7 @@ def planned(factory: Factory, x: torch.Tensor, y: torch.Tensor, **changes: Any) 
     """Return the plan of a training of such networks, and their structure."""
     options = {"epochs": 1, "batch_size": 8, "lr": 0.1, "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant"}
     recipe = TorchRecipe(model=factory, **{**options, **changes})
-    records = Records.build(x.numpy(), y.numpy())
+    records = Records.build(np.zeros(x.shape, x.numpy().dtype), y.numpy())
     plan = dataclasses.replace(Setup.of(recipe, records).plan, x=x, y=y)
     return plan, structure(plan)
 
@@ -221,12 +221,12 @@ def test_dropout_draws_for_each_model_by_itself() -> None:
 
 
 def test_the_noise_has_the_size_that_is_accounted_for_and_is_drawn_anew() -> None:
-    plan, graph = planned(lambda: nn.Linear(6, 3), rows(40), labels(40), lr=1.0)
+    plan, graph = planned(lambda: nn.Sequential(nn.Linear(6, 3)), rows(40), labels(40), lr=1.0)
     empty = terms(rate=1e-12, steps=1, noise=1.5)
     draws = []
     for seed in range(2000):
         torch.manual_seed(0)  # what else draws must not matter
-        module = nn.Linear(6, 3)
+        module = nn.Sequential(nn.Linear(6, 3))
         before = torch.cat([p.detach().flatten() for p in module.parameters()])
         found = train(plan, graph, [module], empty, [Fixed(0.4)], [np.arange(40)], [Randomness(seed)])[0]
         draws.append((torch.cat([p.flatten() for p in found.values()]) - before).numpy() * 8)
@@ -239,13 +239,13 @@ def test_the_noise_has_the_size_that_is_accounted_for_and_is_drawn_anew() -> Non
 
 
 def test_steps_draw_other_noise_and_releases_none_that_can_be_repeated() -> None:
-    plan, graph = planned(lambda: nn.Linear(6, 3), rows(40), labels(40), epochs=2, lr=1.0)
+    plan, graph = planned(lambda: nn.Sequential(nn.Linear(6, 3)), rows(40), labels(40), epochs=2, lr=1.0)
     seen: list[Any] = []
     empty = terms(rate=1e-12, steps=1, factors=(1.0, 1.0))
 
     def run(release: bool) -> Any:
-        return train(plan, graph, [nn.Linear(6, 3)], empty, [Fixed(1.0)], [np.arange(40)], [Randomness(3, release)],
-                     lambda _, __, state: seen.append(state["weight"]))[0]  # fmt: skip
+        given = (plan, graph, [nn.Sequential(nn.Linear(6, 3))], empty, [Fixed(1.0)], [np.arange(40)])
+        return train(*given, [Randomness(3, release)], lambda _, __, state: seen.append(state["0.weight"]))[0]
 
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -258,8 +258,8 @@ def test_steps_draw_other_noise_and_releases_none_that_can_be_repeated() -> None
         released = run(True)
     one, two = seen[0] - start, seen[1] - seen[0]
     assert abs(float(torch.corrcoef(torch.stack([one.flatten(), two.flatten()]))[0, 1])) < 0.9
-    assert torch.equal(first["weight"], again["weight"])
-    assert not torch.equal(first["weight"], released["weight"])
+    assert torch.equal(first["0.weight"], again["0.weight"])
+    assert not torch.equal(first["0.weight"], released["0.weight"])
 
 
 def test_every_record_comes_into_every_batch_by_a_coin_of_its_own() -> None:
@@ -292,20 +292,21 @@ def test_one_step_seen_from_inside_shows_nearly_all_that_is_claimed_and_no_more(
     claimed = Account(gaussian_steps(noise, 1.0, 1)).epsilon(delta)
     x = torch.zeros(2, 6)
     x[1, 0] = 100.0
-    plan, graph = planned(lambda: nn.Linear(6, 2, bias=False), x, torch.tensor([0, 1]), lr=1.0)
+    plan, graph = planned(lambda: nn.Sequential(nn.Linear(6, 2, bias=False)), x, torch.tensor([0, 1]), lr=1.0)
     one = Terms(count=2, rate=1.0, divisor=2.0, steps=1, noise=noise, delta=delta, factors=(1.0,))
 
     def scores(mine: np.ndarray, first: int) -> np.ndarray:
         """Return how far each of many models went along the record's gradient."""
-        modules = [nn.Linear(6, 2, bias=False) for _ in range(repeats)]
+        modules = [nn.Sequential(nn.Linear(6, 2, bias=False)) for _ in range(repeats)]
         for module in modules:
-            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module[0].weight)
         random = [Randomness(first + k) for k in range(repeats)]
         states = train(plan, graph, modules, one, [Fixed(limit)] * repeats, [mine] * repeats, random)
-        moved = torch.stack([state["weight"] for state in states]) * 2
+        moved = torch.stack([state["0.weight"] for state in states]) * 2
         return ((moved[:, 1, 0] - moved[:, 0, 0]) / math.sqrt(2)).numpy()
 
-    found = gdp_fit(scores(np.array([0, 1]), 0), scores(np.array([0]), repeats), delta=delta, confidence=0.95)
+    seen = np.concatenate([scores(np.array([0, 1]), 0), scores(np.array([0]), repeats)])
+    found = gdp_fit(Coins(scores=seen, included=np.arange(2 * repeats) < repeats), mechanism="gaussian", delta=delta)
     assert 0.8 * claimed <= found.value <= claimed
 
 

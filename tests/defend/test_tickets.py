@@ -65,3 +65,52 @@ def test_frames_and_texts_have_tickets_and_objects_none() -> None:
     assert len(Tickets(np.array(["one", "two"]), KEY).digests) == 2
     with pytest.raises(DataError, match="numbers or text"):
         _ = Tickets(np.array([[1j]]), KEY).digests
+
+
+@pytest.mark.parametrize("width", [33, 600, 1024, 2500])
+def test_wide_queries_are_told_apart_by_any_one_feature(width: int) -> None:
+    x = (np.random.default_rng(1).random((40, width)) < 0.5).astype(np.uint8)
+    whole = Tickets(x, KEY).digests
+    assert len(set(whole.tolist())) == 40
+    one = np.repeat(x[:1], width, axis=0)
+    one[np.arange(width), np.arange(width)] ^= 1
+    assert len({*Tickets(one, KEY).digests.tolist(), int(whole[0])}) == width + 1
+    for kind in (np.float32, np.float64, np.int64):
+        assert np.array_equal(Tickets(x.astype(kind), KEY).digests, whole)
+    assert np.array_equal(Tickets(x[::-1], KEY).digests[::-1], whole)
+    assert np.array_equal(np.concatenate([Tickets(row[None], KEY).digests for row in x]), whole)
+    assert not np.isin(Tickets(x, b"other").digests, whole).any()
+
+
+def test_folds_are_sums_over_whole_numbers_without_any_rounding() -> None:
+    from vestige.defend import tickets
+
+    x = np.random.default_rng(2).standard_normal((6, 1500)).astype(np.float32)
+    found = tickets._folded(x, KEY)
+    halves = x.view(np.uint16).astype(object)
+    factors = tickets._factors(KEY, 1500).astype(np.int64).astype(object)
+    slow = [[halves[:, :2048] @ factors[:2048], halves[:, 2048:] @ factors[2048:]]]
+    wanted = np.concatenate(slow[0], axis=1).astype(np.float64)
+    assert np.array_equal(found, wanted)
+    assert found.max() < 2**53
+    assert not np.array_equal(factors[:2048], factors[952:])
+
+
+def test_normal_draws_are_the_quantiles_of_uniform_ones() -> None:
+    from scipy.special import ndtri
+
+    tickets = Tickets(queries(20_000), KEY)
+    exact = ndtri(tickets.uniform(20, "n"))
+    np.testing.assert_allclose(tickets.normal(20, "n"), exact, atol=1e-6)
+    assert np.abs(exact).max() > 4
+
+
+def test_coarse_queries_are_those_rounded_in_any_form() -> None:
+    pd = pytest.importorskip("pandas")
+    tenths = np.array([[0.1, 0.9], [0.3, 0.5]])
+    assert np.array_equal(Tickets(tenths, KEY).coarse(0.1).digests, Tickets(tenths + 0.04, KEY).coarse(0.1).digests)
+    frames = [pd.DataFrame({"a": ["x", "y"], "b": tenths[:, 0] + move}) for move in (0.0, 0.04)]
+    assert np.array_equal(*(Tickets(frame, KEY).coarse(0.1).digests for frame in frames))
+    words = Tickets(np.array(["one", "two"]), KEY)
+    assert words.coarse(0.1) is words
+    assert words.coarse(0.0) is words

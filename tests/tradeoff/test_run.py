@@ -18,12 +18,12 @@ from vestige.tradeoff import TradeoffLog
 BASE = {
     "name": "small",
     "data": {"source": "digits", "limit": 600},
-    "recipe": {"kind": "torch", "model": "mlp", "hidden": [16], "epochs": 8},
+    "recipe": {"kind": "torch", "model": "mlp", "hidden": [32], "epochs": 20, "batch_size": 16},
     "shadow": {"count": 6},
     "audit": {"attacks": ["gap", "loss", "lira"], "fpr": [0.05], "targets": 2},
     "tradeoff": {
         "baselines": ["early_stopping"],
-        "epochs": [2, 4],
+        "epochs": [2, 6],
         "defences": [
             {"chain": [{"kind": "top_k", "k": [1, 3]}]},
             {"chain": [{"kind": "no_such_defence"}]},

@@ -115,14 +115,19 @@ def print_tradeoff(log: TradeoffLog, console: Console) -> None:
     """Print the candidates as a table, what did not run, and what to use."""
     console.print(Text(log.name, style="bold"), highlight=False)
     drawn = Table(box=None, pad_edge=False)
-    for k, head in enumerate(_heads(log)):
+    beaten = any(point.dominated_by for point in log.points)
+    heads = _heads(log) if beaten else _heads(log)[:-1]
+    for k, head in enumerate(heads):
         drawn.add_column(
-            Text(head), justify="left" if k == 1 else "right", overflow="fold", min_width=14 if k == 1 else 2
+            Text(head),
+            justify="left" if k == 1 else "right",
+            overflow="fold",
+            min_width=14 if k == 1 else len(max(head.split(), key=len)),
         )
     for point in log.points:
         if point.placed:
             style = "bold" if point.on_front else "dim" if point.dominated_by else ""
-            drawn.add_row(*(Text(text) for text in _cells(log, point, brief=True)), style=style)
+            drawn.add_row(*(Text(text) for text in _cells(log, point, brief=True)[: len(heads)]), style=style)
     console.print(drawn)
     console.print(Text("* on the front; intervals are in the page and the CSV", style="dim"), highlight=False)
     console.print()

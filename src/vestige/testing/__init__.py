@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from vestige.testing.attacks import ATTACK_CHECKS, check_attack
 from vestige.testing.conformance import ConformanceError
+from vestige.testing.defences import check_defence
 from vestige.testing.signals import check_signal
 from vestige.testing.simulation import Trial, simulate, synthetic_evidence, take_records
 from vestige.testing.targets import check_target
@@ -16,6 +17,7 @@ __all__ = [
     "ConformanceError",
     "Trial",
     "check_attack",
+    "check_defence",
     "check_signal",
     "check_target",
     "simulate",

@@ -30,7 +30,9 @@ def judged(log: TradeoffLog, *, leak_at_most: float | None = None, lose_at_most:
             "floor": floor,
             "points": points,
             "hypervolume": volumes(points, chance=log.chance, floor=floor),
-            "advice": [bare(question, limit, points) for question, limit in questions(leak_at_most, lose_at_most)],
+            "advice": [
+                bare(question, limit, points, floor) for question, limit in questions(leak_at_most, lose_at_most)
+            ],
         }
     )
 

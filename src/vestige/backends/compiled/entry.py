@@ -11,12 +11,12 @@ from numba import cfunc, types
 
 from vestige.backends.compiled import epoch
 from vestige.backends.compiled.calling import NAME
-from vestige.backends.compiled.layout import Data, Model, Room, Rule, Shape
+from vestige.backends.compiled.layout import Aim, Data, Model, Room, Rule, Shape
 from vestige.backends.compiled.vectors import array_at
 
 _floats, _reals, _bytes = array_at(types.float32), array_at(types.float64), array_at(types.uint8)
 _small, _whole = array_at(types.int32), array_at(types.int64)
-NUMBERS, REALS = 53, 4
+NUMBERS, REALS = 63, 10
 
 
 def _enter(numbers, reals):
@@ -29,18 +29,22 @@ def _enter(numbers, reals):
     order = _whole(n[12], n[13])
     shape = Shape(
         _whole(n[14], n[15]), _whole(n[16], n[17]), _whole(n[18], n[19]), _whole(n[20], n[21]), _whole(n[22], n[23]),
-        n[46], n[47],
+        n[52], n[53],
     )  # fmt: skip
     model = Model(_floats(n[24], n[25]), _floats(n[26], n[27]), _floats(n[28], n[29]))
     room = Room(
         _floats(n[30], n[31]), _floats(n[32], n[33]), _floats(n[34], n[35]), _floats(n[36], n[37]),
         _floats(n[38], n[39]), _whole(n[40], n[41]), _small(n[42], n[43]),
     )  # fmt: skip
-    rule = Rule(n[48], rate, np.float32(r[2]), np.float32(r[3]), n[49] != 0, zero, zero)
-    if n[52]:
-        epoch.ask(data, order, n[50], shape, model, room, _floats(n[44], n[45]))
+    aim = Aim(
+        _whole(n[46], n[47]), _whole(n[48], n[49]), _floats(n[50], n[51]), n[59], n[60], n[61], n[62],
+        np.float32(r[4]), np.float32(r[5]), np.float32(r[6]), np.float32(r[7]), np.float32(r[8]), np.float32(r[9]),
+    )  # fmt: skip
+    rule = Rule(n[54], rate, np.float32(r[2]), np.float32(r[3]), n[55] != 0, zero, zero)
+    if n[58]:
+        epoch.ask(data, order, n[56], shape, model, room, aim, _floats(n[44], n[45]))
     else:
-        epoch.run(data, order, n[50], shape, model, room, rule, n[51])
+        epoch.run(data, order, n[56], shape, model, room, rule, aim, n[57])
 
 
 def machine_code(machine: binding.TargetMachine) -> bytes:

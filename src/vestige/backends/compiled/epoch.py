@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vestige.backends.compiled.aims import blend, drop, gradient, unblend, undrop
 from vestige.backends.compiled.layout import SGD, Rule
 from vestige.backends.compiled.pointwise import (
     FAST,
@@ -16,7 +17,6 @@ from vestige.backends.compiled.pointwise import (
     add_bias,
     column_sums,
     descend,
-    loss_gradient,
     through,
     update,
 )
@@ -66,13 +66,15 @@ def _first_answers(data, order, start, rows, shape, model, room):
 
 
 @loop()
-def forward(data, order, start, rows, shape, model, room):
+def forward(data, order, start, rows, shape, model, room, aim, turn):
     """Leave the answers of every layer to the batch that begins at ``start``."""
     layers, along = len(shape.weights), np.int64(1)
     for k in range(layers):
         given, out, step, width = shape.answers[k], shape.answers[k + 1], shape.padded[k], shape.padded[k + 1]
         if k == 0:
             _first_answers(data, order, start, rows, shape, model, room)
+            if len(aim.partners):
+                blend(room.answers, room.deltas, out, width, rows, start, aim, turn)
         else:
             product(
                 room.answers, given, step, along, model.values, shape.weights[k], width, room.answers, out, width,
@@ -83,6 +85,8 @@ def forward(data, order, start, rows, shape, model, room):
             activate(
                 shape.activation, room.answers, out, width, columns, rows, model.values, shape.biases[k], room.slopes
             )
+            if aim.keep < 1:
+                drop(shape.activation, room.answers, room.slopes, out, width, columns, rows, aim, turn, k)
         else:
             add_bias(room.answers, out, width, columns, rows, model.values, shape.biases[k])
 
@@ -122,7 +126,7 @@ def _update_rows(data, order, start, rows, shape, model, room, rule):
 
 
 @loop()
-def _backward(data, order, start, rows, shape, model, room, rule):
+def _backward(data, order, start, rows, shape, model, room, rule, aim, turn):
     """Go back from the gradient of the answers, and update each layer as soon as nothing needs its weights any more."""
     at, along = np.int64(0), np.int64(1)
     for k in range(len(shape.weights) - 1, -1, -1):
@@ -135,8 +139,12 @@ def _backward(data, order, start, rows, shape, model, room, rule):
             )  # fmt: skip
             columns = shape.units[k]
             through(shape.activation, room.deltas, given, step, columns, rows, room.answers, room.slopes, given)
+            if aim.keep < 1:
+                undrop(shape.activation, room.deltas, given, step, columns, rows, aim)
         column_sums(room.deltas, out, width, rows, room.grads)
         update(rule, model.values, model.first, model.second, shape.biases[k], room.grads, width)
+        if k == 0 and len(aim.partners):
+            unblend(room.deltas, room.answers, out, width, rows, start, aim, turn)
         if k == 0 and len(data.ends):
             _update_rows(data, order, start, rows, shape, model, room, rule)
         else:
@@ -145,35 +153,33 @@ def _backward(data, order, start, rows, shape, model, room, rule):
 
 
 @loop()
-def run(data, order, batch, shape, model, room, rule, done):
+def run(data, order, batch, shape, model, room, rule, aim, done):
     """Show the rows in ``order`` once, ``batch`` at a time, after ``done`` steps."""
     last = len(shape.weights)
     answers, width, columns = shape.answers[last], shape.padded[last], shape.units[last]
-    start = 0
+    start, turn = 0, 0
     while start < len(order):
         rows = min(batch, len(order) - start)
         done += 1
         scaled = np.float32(rule.rate / (1 - 0.9**done))
         root = np.float32(1 / np.sqrt(1 - 0.999**done))
         now = Rule(rule.kind, rule.rate, rule.decay, rule.momentum, rule.nesterov, scaled, root)
-        forward(data, order, start, rows, shape, model, room)
-        loss_gradient(
-            shape.loss, room.answers, answers, width, columns, rows, data.labels, data.numbers, order, start,
-            room.deltas, answers,
-        )  # fmt: skip
-        _backward(data, order, start, rows, shape, model, room, now)
+        forward(data, order, start, rows, shape, model, room, aim, turn)
+        gradient(shape, room, answers, width, columns, rows, data, order, start, aim, turn)
+        _backward(data, order, start, rows, shape, model, room, now, aim, turn)
         start += batch
+        turn += 1
 
 
 @loop()
-def ask(data, order, batch, shape, model, room, out):
+def ask(data, order, batch, shape, model, room, aim, out):
     """Write the network's answers to the rows in ``order`` to ``out``, ``batch`` records at a time."""
     last = len(shape.weights)
     answers, width, columns = shape.answers[last], shape.padded[last], shape.units[last]
     start = 0
     while start < len(order):
         rows = min(batch, len(order) - start)
-        forward(data, order, start, rows, shape, model, room)
+        forward(data, order, start, rows, shape, model, room, aim, 0)
         for i in range(rows):
             for j in range(columns):
                 out[(start + i) * columns + j] = room.answers[answers + i * width + j]

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "silu", "elu", "leaky_relu")
-LOSSES = ("cross_entropy", "binary", "one_hot", "number")
+LOSSES = ("cross_entropy", "binary", "one_hot", "number", "softened", "relaxed")
 OPTIMISERS = ("sgd", "adam", "adamw")
 RELU, TANH, SIGMOID, GELU, SILU, ELU, LEAKY = range(7)
-CROSS_ENTROPY, BINARY, ONE_HOT, NUMBER = range(4)
+CROSS_ENTROPY, BINARY, ONE_HOT, NUMBER, SOFTENED, RELAXED = range(6)
 SGD, ADAM, ADAMW = range(3)
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -63,6 +63,30 @@ class Room(NamedTuple):
     turned: Floats
     counts: Ints
     places: NDArray[np.int32]
+
+
+class Aim(NamedTuple):
+    """What defences change in an epoch, from `vestige.backends.objectives`.
+
+    By place in the order: ``partners``, the place within the batch of the record that each is blended with (none:
+    nothing is blended), and ``mates``, its row; by batch: ``shares`` of the records themselves. ``key`` of the units
+    dropped, of which a share ``keep`` is kept. Whether a relaxed loss ``climbs`` in this epoch, flattens as the
+    ``reference`` does, and judges each record ``alone``; its ``level`` and ``upper``. The levels of softened labels.
+    """
+
+    partners: Ints
+    mates: Ints
+    shares: Floats
+    key: int
+    climbs: int
+    reference: int
+    alone: int
+    top: float
+    rest: float
+    penalty: float
+    level: float
+    upper: float
+    keep: float
 
 
 class Rule(NamedTuple):

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vestige.backends.compiled.judging import Aims
 from vestige.backends.compiled.layout import Data
 from vestige.backends.compiled.network import Network, State
 from vestige.backends.compiled.target import NetworkTarget
 from vestige.backends.compiled.training import Steps, train
 from vestige.backends.features import Features, fit_features
+from vestige.backends.objectives import Objective, Relaxed, Softened
 from vestige.backends.schedules import SCHEDULES
+from vestige.backends.stopping import Best
 from vestige.errors import ConfigError, DataError, ModelError
 from vestige.records import Records
 from vestige.target import IntArray, Outputs
@@ -54,9 +57,14 @@ class Setup:
         seed: int,
         start: State | None = None,
         on_epoch: Callable[[int, State], None] | None = None,
+        best: Best | None = None,
     ) -> NetworkTarget:
-        """Train one model from new parameters, or from ``start``; ``on_epoch`` sees them after each epoch."""
-        state = train(self.network, self.steps, self.data, rows, seed, start, on_epoch)
+        """Train one model from new parameters, or from ``start``; ``on_epoch`` sees them after each epoch.
+
+        ``best``: what keeps the best ones of training that stops early, for a caller who wants to read it.
+        """
+        best = Best(self.steps.stopping) if best is None and self.steps.stopping is not None else best
+        state = train(self.network, self.steps, self.data, rows, seed, start, on_epoch, best)
         if not all(np.isfinite(array).all() for array in state.values()):
             raise ModelError(
                 f"Training with seed {seed} ended in weights that are not finite numbers.",
@@ -83,8 +91,9 @@ class Setup:
                     hint="Lower lr, or set normalize = 'standard'.",
                 ) from error
 
-        self.train(rows, seed, on_epoch=show)
-        return self.steps.epochs - 1
+        best = None if self.steps.stopping is None else Best(self.steps.stopping)
+        self.train(rows, seed, on_epoch=show, best=best)
+        return self.steps.epochs - 1 if best is None else best.epoch
 
 
 @lru_cache(maxsize=1)
@@ -98,14 +107,16 @@ def _setup(recipe: TorchRecipe, records: Records) -> Setup:
     x = np.asarray(features(records.x) if raw is None else raw)
     shape = x.shape[1:]
     inside = () if recipe.model == "logistic" else recipe.hidden if recipe.hidden is not None else HIDDEN
-    # The places of the linear layers in the torch module: after a flattening layer, with an activation between two.
+    # The places of the linear layers in the torch module: after a flattening layer, with an activation, and dropout
+    # where there is any, between two.
     first = int(len(shape) != 1 or recipe.model == "logistic")
-    names = tuple(str(first + 2 * k) for k in range(len(inside) + 1))
+    each = 3 if recipe.dropout else 2
+    names = tuple(str(first + each * k) for k in range(len(inside) + 1))
     network = Network((prod(shape), *inside, outputs), names, recipe.activation or "relu")
     steps = Steps(
         optimiser=str(recipe.optimizer), lr=recipe.lr, momentum=recipe.momentum, decay=recipe.weight_decay,
         nesterov=recipe.nesterov, loss=_loss(recipe, regression, outputs), epochs=recipe.epochs,
-        batch=recipe.batch_size,
+        batch=recipe.batch_size, aims=_aims(recipe, outputs), stopping=recipe.stopping,
         multiplier=SCHEDULES[recipe.schedule] if isinstance(recipe.schedule, str) else recipe.schedule,
     )  # fmt: skip
     scale = 1.0 if raw is None or features.scale is None else float(features.scale)
@@ -113,7 +124,24 @@ def _setup(recipe: TorchRecipe, records: Records) -> Setup:
     return Setup(network, steps, data, features, len(records.classes), _builder(recipe, shape, outputs))
 
 
+def _aims(recipe: TorchRecipe, outputs: int) -> Aims:
+    loss = recipe.loss
+    return Aims(
+        softened=loss.levels(outputs) if isinstance(loss, Softened) else None,
+        relaxed=loss if isinstance(loss, Relaxed) else None,
+        mixup=recipe.mixup,
+        dropout=recipe.dropout or 0.0,
+    )
+
+
 def _loss(recipe: TorchRecipe, regression: bool, outputs: int) -> str:
+    if isinstance(recipe.loss, Objective):
+        if regression:
+            raise ConfigError(
+                "Softened labels and relaxed losses need classes, but these records have numbers as labels.",
+                hint="Remove the defence.",
+            )
+        return "relaxed" if isinstance(recipe.loss, Relaxed) else "softened"
     if regression and recipe.loss == "cross_entropy":
         raise ConfigError(
             "Cross-entropy needs classes, but these records have numbers as labels.", hint="Set loss = 'mse'."
@@ -145,7 +173,7 @@ def _builder(recipe: TorchRecipe, shape: Sequence[int], outputs: int) -> Callabl
     def build() -> Any:
         from vestige.backends.architectures import build as network
 
-        options = {name: getattr(recipe, name) for name in ("hidden", "activation")}
+        options = {name: getattr(recipe, name) for name in ("hidden", "activation", "dropout")}
         return network(str(recipe.model), tuple(shape), outputs, options)
 
     return build

@@ -41,8 +41,8 @@ class NoiseAtClassifier(Unfitted):
     traits: ClassVar[frozenset[Trait]] = frozenset({Trait.KEEPS_LABEL, Trait.READS_MEMBERS_AT_SERVING})
     adaptive: ClassVar[tuple[Named, ...]] = (
         "gap",
-        {"name": "confidence", "thresholds": "class"},
-        {"name": "modified_entropy", "thresholds": "class"},
+        {"name": "confidence", "params": {"thresholds": "class"}},
+        {"name": "modified_entropy", "params": {"thresholds": "class"}},
     )
     reserve: ClassVar[bool] = True
     stage: ClassVar[Stage] = Stage.RESHAPING

@@ -101,7 +101,8 @@ def opacus_epsilon(history: list[tuple[float, float, int]], delta: float) -> flo
 
     account = PRVAccountant()
     account.history = list(history)
-    return float(account.get_epsilon(delta))
+    with np.errstate(divide="ignore"):  # without sampling it takes the logarithm of zero, and means minus infinity
+        return float(account.get_epsilon(delta))
 
 
 def gaussian_steps(noise: float, rate: float, count: int) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vestige.backends.torch import TorchRecipe
+from vestige.backends.torch import TorchRecipe, _check_rows
 from vestige.backends.torch_target import TorchTarget
 from vestige.defend.recipes import described
 from vestige.errors import ConfigError, MissingDependency, ModelError, UsageError
@@ -115,9 +115,7 @@ class PrivateRecipe:
     ) -> list[dict[str, torch.Tensor]]:
         from vestige.defend.private.training import train_all
 
-        for k, own in enumerate(rows):
-            if len(own) == 0:
-                raise UsageError(f"Expected rows to train on, but model {k} has none.")
+        _check_rows(rows, len(setup.plan.x))
         states = train_all(self.defence, setup, rows, seeds, threads=self.inner.threads, on_epoch=on_epoch)
         for state, seed in zip(states, seeds, strict=True):
             if not all(bool(t.isfinite().all()) for t in state.values()):

@@ -11,7 +11,7 @@ from vestige.defend.base import Named, Trait
 from vestige.defend.private.accounting import LARGEST
 from vestige.defend.private.ledger import entries
 from vestige.defend.private.schedules import Schedule, check_schedule, factors
-from vestige.defend.private.terms import Terms, public_count
+from vestige.defend.private.terms import Terms
 from vestige.errors import ConfigError
 from vestige.privacy_claim import Guarantee, PrivacyClaim
 from vestige.target import IntArray, Recipe
@@ -149,11 +149,13 @@ class PrivateTraining:
             if self.release
             else "noise is reproducible from the seed: not a release"
         )
+        replaced = ("batch normalisation, where the module has it, is replaced by group normalisation",)
         return (
             f"the number of records, to two digits ({terms.count}), is public",
             "every batch is a Poisson sample, and every step is taken, also with an empty one",
             noise,
             "normal numbers are floats of single precision",
+            *(replaced if self.batch_norm == "replace" else ()),
         )
 
 
@@ -196,6 +198,3 @@ def _excluded(recipe: TorchRecipe) -> tuple[str, ...]:
     if recipe.normalize != "none":
         found.append("the scales of the features, where they were fitted to all records (normalize)")
     return tuple(found)
-
-
-__all__ = ["DPSGD", "PrivateTraining", "public_count"]

@@ -45,12 +45,12 @@ class AdversarialRegularization(Unproven):
     reserve: ClassVar[bool] = True
     paper: ClassVar[str] = "Nasr et al. 2018"
 
-    strength: float = 3.0
+    strength: float = 2.0
     attack_steps: int = 2
     attack_lr: float = 1e-3
     hidden: tuple[int, ...] = (128, 64)
     warm_up: int = 1
-    sees: Sees = "logits"
+    sees: Sees = "probabilities"
 
     def __post_init__(self) -> None:
         given: object = self.hidden

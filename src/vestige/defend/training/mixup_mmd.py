@@ -27,9 +27,10 @@ class MixupMMD(Unproven):
 
     Every step draws a class, up to ``matched`` members and as many of the reserve in it, and adds ``strength`` times
     the unbiased squared maximum mean discrepancy of their probabilities, under a Gaussian kernel as wide as the median
-    distance among them; only the members' side is moved. This begins after a share ``start`` of the epochs. Blends are
-    drawn from Beta(``spread``, ``spread``), one a batch; 0 blends nothing. Classes with fewer than two records on
-    either side are never drawn. Layers that normalise over a batch normalise all that a step shows together.
+    distance among them; only the members' side is moved. This begins after a share ``start`` of the epochs: as long as
+    all answers are alike, the kernel is narrow and its slope steep. Blends are drawn from Beta(``spread``, ``spread``),
+    one a batch; 0 blends nothing. Classes with fewer than two records on either side are never drawn. Layers that
+    normalise over a batch normalise all that a step shows together.
 
     Nothing is guaranteed, and the reserve is trained on in a weak way: audit nobody on it. Too large a ``strength``
     costs accuracy; the authors choose it so that training accuracy falls to the accuracy on the reserve. Costs (B + 2
@@ -44,10 +45,10 @@ class MixupMMD(Unproven):
     reserve: ClassVar[bool] = True
     paper: ClassVar[str] = "Li et al. 2021"
 
-    strength: float = 3.0
+    strength: float = 1.0
     spread: float = 1.0
     matched: int = 16
-    start: float = 0.0
+    start: float = 0.5
 
     def __post_init__(self) -> None:
         number("strength", self.strength, 0, float("inf"))

@@ -49,7 +49,7 @@ class Stacking(Unproven):
     paper: ClassVar[str] = "Salem et al. 2019"
 
     trees: int = 100
-    c: float = 1.0
+    c: float = 10.0
 
     def __post_init__(self) -> None:
         whole("trees", self.trees, 1)
