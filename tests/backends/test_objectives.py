@@ -146,7 +146,7 @@ def test_relaxloss_of_single_records_owes_nothing_to_the_others():
     outputs, y = logits(6, CLASSES), torch.arange(6) % CLASSES
     alone = [loss.gradient(outputs[None, k : k + 1], y[None, k : k + 1])[0][0] for k in range(6)]
     torch.testing.assert_close(loss.gradient(outputs[None], y[None])[0] * 6, torch.stack(alone))
-    together = RelaxedLoss(Relaxed(level=2.0), 0)
+    together = RelaxedLoss(Relaxed(level=1.0), 0)
     other = outputs.clone()
     other[torch.arange(1, 6), y[1:]] += 50  # so sure that the mean falls below the level
     first = [together.gradient(x[None], y[None])[0][0] for x in (outputs, other)]
