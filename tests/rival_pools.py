@@ -49,7 +49,7 @@ class Branching(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         hidden = torch.tanh(self.first(x.flatten(1)))
-        if self.training and float(hidden.sum()) < 1e9:
+        if self.training and float(hidden.detach().sum()) < 1e9:
             hidden = hidden * (torch.rand_like(hidden) < 0.9)
         return self.last(hidden)
 
