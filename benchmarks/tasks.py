@@ -98,4 +98,6 @@ def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
 def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, Mapping):  # within a list
+        return "{ " + ", ".join(f"{key} = {_value(one)}" for key, one in value.items()) + " }"
     return json.dumps(value)  # text, numbers and truth values look the same in JSON and TOML

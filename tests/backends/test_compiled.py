@@ -295,3 +295,8 @@ def test_the_same_records_are_encoded_once():
     shown = records()
     assert Setup.of(RECIPE, shown) is Setup.of(RECIPE, shown)
     assert Setup.of(RECIPE, shown) is not Setup.of(RECIPE, records())
+
+
+def test_tables_of_the_wrong_length_never_reach_compiled_code():
+    with pytest.raises(ValueError, match="Expected tables of"):
+        calling.call([np.zeros(3)], [1], [0.5])

@@ -110,12 +110,12 @@ def test_blends_of_another_layer_are_refused_where_they_mean_something_else(name
 def test_private_training_goes_with_the_students_of_other_records_alone() -> None:
     from vestige.defend import DEFENCES
 
-    private = DEFENCES.create("dp_sgd", {"epsilon": 8.0, "delta": 1e-3})
+    private = DEFENCES.create("dp_sgd", {"noise_multiplier": 2.0, "delta": 1e-3})
     chain = Layers((("dp_sgd", private), ("dmp", defence("dmp"))))
-    inner = recipe("mlp", hidden=(8,))
+    inner = recipe("mlp", hidden=(8,), epochs=1)
     claim = chain.claim(inner, 130)
     assert claim is not None
-    assert claim.epsilon <= 8.0
+    assert 0 < claim.epsilon < 8
     taught = defence("dmp").wrap(private.wrap(inner, RESERVE), RESERVE).fit(pool(), ROWS[0], 1)
     assert taught.query(pool().x[:3], Access.SCORE).values.shape == (3, 4)
     for name in SMALL.keys() - {"dmp"}:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vestige.backends.compiled.layout import NUMBERS, REALS
 from vestige.errors import StoreError
 from vestige.store.files import write_atomically
 from vestige.store.folder import user_cache
@@ -36,6 +37,8 @@ def call(arrays: Sequence[NDArray[Any]], counts: Sequence[int], reals: Sequence[
     """Run the entry on arrays in the order that `entry` reads them in; other threads go on meanwhile."""
     numbers = [number for array in arrays for number in (array.ctypes.data, array.size)]
     table, wide = np.array([*numbers, *counts], np.int64), np.array(reals, np.float64)
+    if (len(table), len(wide)) != (NUMBERS, REALS):
+        raise ValueError(f"Expected tables of {NUMBERS} and {REALS} entries, got {len(table)} and {len(wide)}.")
     with _ONE_AT_A_TIME:
         entry = _entry()
     answer = np.zeros(2, np.int64)  # none, and no error

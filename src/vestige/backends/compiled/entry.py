@@ -11,12 +11,13 @@ from numba import cfunc, types
 
 from vestige.backends.compiled import epoch
 from vestige.backends.compiled.calling import NAME
-from vestige.backends.compiled.layout import Aim, Data, Model, Room, Rule, Shape
+from vestige.backends.compiled.layout import NUMBERS, REALS, Aim, Data, Model, Room, Rule, Shape
 from vestige.backends.compiled.vectors import array_at
 
 _floats, _reals, _bytes = array_at(types.float32), array_at(types.float64), array_at(types.uint8)
 _small, _whole = array_at(types.int32), array_at(types.int64)
-NUMBERS, REALS = 63, 10
+# What any C library has; the linker ends the process for a name that it cannot find.
+OUTSIDE = {"memset", "memcpy", "memmove", "pow", "powf", "exp", "expf", "log", "logf", "log1p", "log1pf"}
 
 
 def _enter(numbers, reals):
@@ -65,4 +66,8 @@ def machine_code(machine: binding.TargetMachine) -> bytes:
     passes = binding.create_new_module_pass_manager()
     passes.add_global_dead_code_eliminate_pass()
     passes.run(module, binding.create_pass_builder(machine, binding.create_pipeline_tuning_options()))
+    asked = {function.name for function in module.functions if function.is_declaration}
+    strange = {name for name in asked - OUTSIDE if not name.startswith("llvm.")}
+    if strange:
+        raise RuntimeError(f"The compiled loops call {', '.join(sorted(strange))}, which no C library has.")
     return machine.emit_object(module)

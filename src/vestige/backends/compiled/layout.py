@@ -13,6 +13,8 @@ OPTIMISERS = ("sgd", "adam", "adamw")
 RELU, TANH, SIGMOID, GELU, SILU, ELU, LEAKY = range(7)
 CROSS_ENTROPY, BINARY, ONE_HOT, NUMBER, SOFTENED, RELAXED = range(6)
 SGD, ADAM, ADAMW = range(3)
+# Lengths of the two tables that the compiled entry reads: addresses and counts, and reals.
+NUMBERS, REALS = 63, 10
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
