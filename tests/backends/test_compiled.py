@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -300,3 +302,18 @@ def test_the_same_records_are_encoded_once():
 def test_tables_of_the_wrong_length_never_reach_compiled_code():
     with pytest.raises(ValueError, match="Expected tables of"):
         calling.call([np.zeros(3)], [1], [0.5])
+
+
+def test_every_compiled_source_is_part_of_the_key_of_its_code():
+    """A source left out would leave old machine code in use after a change to it."""
+    folder = Path(compiled.__file__).parent
+    found, open_ones = set(), ["entry"]
+    while open_ones:
+        name = open_ones.pop()
+        found.add(name)
+        text = (folder / f"{name}.py").read_text()
+        named = set(re.findall(r"^from vestige\.backends\.compiled\.(\w+) import", text, re.M))
+        if "from vestige.backends.compiled import epoch" in text:
+            named.add("epoch")
+        open_ones += named - found - {"calling"}
+    assert found == set(calling.COMPILED)

@@ -27,7 +27,7 @@ from vestige.store.files import write_atomically
 from vestige.store.folder import user_cache
 
 NAME = "vestige_network"
-COMPILED = ("vectors", "products", "pointwise", "epoch", "entry", "layout")
+COMPILED = ("vectors", "products", "pointwise", "aims", "epoch", "entry", "layout")
 CHECK = 16
 _ONE_AT_A_TIME = threading.Lock()
 Entry = Callable[..., int]

@@ -17,7 +17,11 @@ from vestige.backends.compiled.vectors import array_at
 _floats, _reals, _bytes = array_at(types.float32), array_at(types.float64), array_at(types.uint8)
 _small, _whole = array_at(types.int32), array_at(types.int64)
 # What any C library has; the linker ends the process for a name that it cannot find.
-OUTSIDE = {"memset", "memcpy", "memmove", "pow", "powf", "exp", "expf", "log", "logf", "log1p", "log1pf"}
+OUTSIDE = {"memset", "memcpy", "memmove"} | {
+    name + kind
+    for name in ("pow", "exp", "log", "log1p", "sqrt", "fabs", "floor", "ceil", "fma", "tanh", "erf")
+    for kind in ("", "f")
+}
 
 
 def _enter(numbers, reals):

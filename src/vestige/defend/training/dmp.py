@@ -86,6 +86,11 @@ class DMPRecipe(RivalRecipe):
             )
         return found
 
+    def chunk_size(self, records: Records) -> int:
+        """Return how many teachers are best trained together; their students follow one by one."""
+        choose = getattr(self.inner, "chunk_size", None)
+        return 1 if choose is None else int(choose(records))
+
     def _teachers(self, records: Records, rows: Sequence[IntArray], seeds: Sequence[int]) -> Sequence[Target]:
         own = [seed_for(seed, "teacher") for seed in seeds]
         if isinstance(self.inner, BatchRecipe):

@@ -88,6 +88,10 @@ class SelenaRecipe(RivalRecipe):
             )
         return found
 
+    def chunk_size(self, records: Records) -> int:  # noqa: ARG002
+        """Return 1: the sub-models of one model are trained together already."""
+        return 1
+
     def _submodels(self, records: Records, rows: IntArray, out: BoolArray, seed: int) -> list[Target]:
         shards = [rows[~one] for one in out]
         if min(map(len, shards)) == 0:
