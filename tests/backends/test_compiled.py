@@ -312,7 +312,7 @@ def test_every_compiled_source_is_part_of_the_key_of_its_code():
         name = open_ones.pop()
         found.add(name)
         text = (folder / f"{name}.py").read_text()
-        named = set(re.findall(r"^from vestige\.backends\.compiled\.(\w+) import", text, re.M))
+        named = set(re.findall(r"^from vestige\.backends\.compiled\.(\w+) import", text, re.MULTILINE))
         if "from vestige.backends.compiled import epoch" in text:
             named.add("epoch")
         open_ones += named - found - {"calling"}
