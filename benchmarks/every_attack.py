@@ -6,7 +6,8 @@
 One pool of models for each dataset and seed, of which several take the target's place in turn. Attacks that need scores
 or weights judge all records; those that ask many questions for a record judge some of them, drawn before anything is
 trained, and every comparison across accesses is made on those. Nothing is chosen by the figures: attacks run with their
-defaults (``full`` in each battery), at the sizes below. What was trained stays in the store.
+defaults (``full`` in each battery), at the sizes below. What was trained stays in the store; with ``--keep`` each
+attack's scores stay too, and the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 
 import machine
+from every_kept import keep, kept
 from every_pages import page
 from every_verdicts import Target, identities, orderings, small_data
 from pools import ask, models_of
@@ -67,6 +69,7 @@ class Pool:
     field: Field
     some: IntArray
     seconds: dict[str, float]
+    columns: dict[str, list[Any]]  # what labels say of some of the records
 
     @property
     def models(self) -> list[int]:
@@ -99,6 +102,7 @@ def main() -> None:
     parser.add_argument("--executor", choices=("inline", "processes"), default="processes")
     parser.add_argument("--workers", type=int, default=machine.cores())
     parser.add_argument("--store", type=Path, help="folder of the store (VESTIGE_STORE, or the user's cache)")
+    parser.add_argument("--keep", type=Path, help="folder for each attack's scores, to go on from when it is stopped")
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--add", type=Path, nargs="+", default=[], help="JSON of earlier sittings, which join")
     parser.add_argument("--docs", action="store_true", help=f"write {DOCS.name} for the documentation")
@@ -133,12 +137,14 @@ def judge(dataset: str, args: argparse.Namespace) -> dict[str, Any]:
     for seed in args.seeds:
         start = time.perf_counter()
         pool = pool_of(dataset, seed, attacks, args)
-        for kind, pairs in attacks.items():
-            field = asked(pool, pairs) if kind == "label-only" else probed(pool, pairs)
-            for title, attack in pairs:
-                targets += scored(pool, field, kind, title, attack, seed, args)
-                last = targets[-1]
-                print(f"{dataset}, seed {seed}: {kind} {title} {last.shown}", file=sys.stderr, flush=True)
+        for kind, title, attack in [(kind, *pair) for kind, pairs in attacks.items() for pair in pairs]:
+            found = kept(args.keep, dataset, seed, title)
+            if found is None:
+                measured = asked(pool, attack) if kind == "label-only" else probed(pool, attack)
+                found = scored(pool, measured, kind, title, attack, seed, args)
+                keep(args.keep, dataset, seed, found)
+            targets += found
+            print(f"{dataset}, seed {seed}: {kind} {title} {found[-1].shown}", file=sys.stderr, flush=True)
         facts.append(told(pool, seed, time.perf_counter() - start))
         facts[-1]["identity"] = identities(pool.audit, pool.field)
     return {"facts": facts, **orderings(targets)}
@@ -168,37 +174,38 @@ def pool_of(dataset: str, seed: int, attacks: dict[str, list[tuple[str, Attack]]
         ).signals
         seconds[step or "training"] = time.perf_counter() - start
     field = Field(records=records, split=split, table=table, access=Access.WHITE_BOX, seed=seed)
-    return Pool(audit=audit, field=field, some=some, seconds=seconds)
+    return Pool(audit=audit, field=field, some=some, seconds=seconds, columns={})
 
 
-def probed(pool: Pool, pairs: list[tuple[str, Attack]]) -> Field:
-    """Return the field with the probes that these attacks read, of all records."""
+def probed(pool: Pool, attack: Attack) -> Field:
+    """Return the field with the probes that the attack reads, of all records."""
     table, shadow = pool.field.table, pool.audit.config.shadow
-    for key in probe_keys(tuple(dict.fromkeys(key for _, attack in pairs for key in attack.needs.signals))):
+    for key in probe_keys(attack.needs.signals):
         start = time.perf_counter()
         table = probe_pool(
             table, [key], pool.models, pool.field.split, pool.audit._recipe(), pool.field.records, pool.audit.store,
             seed=pool.field.seed, executor=shadow.executor, workers=shadow.workers,
         )  # fmt: skip
-        pool.seconds[key] = time.perf_counter() - start
+        pool.seconds.setdefault(key, time.perf_counter() - start)  # the first time it was not read from the store
     return replace(pool.field, table=table)
 
 
-def asked(pool: Pool, pairs: list[tuple[str, Attack]]) -> Field:
+def asked(pool: Pool, attack: Attack) -> Field:
     """Return a field of some of the records, with what labels say of them."""
     field, audit = pool.field, pool.audit
     split = field.split
     rows = split.audited[pool.some]
     few = Split(split.masks, split.blocks, rows, split.population[:0], split.seed, split.design)
     models = models_of(audit, split)
-    columns: dict[str, list[Any]] = {}
-    for key in dict.fromkeys(key for _, attack in pairs for key in attack.needs.signals):
-        columns[key] = [None] * (1 + split.shadows)
+    for key in [key for key in attack.needs.signals if key not in pool.columns]:
+        column: list[Any] = [None] * (1 + split.shadows)
         start = time.perf_counter()
         for model in pool.models:
-            columns[key][model] = ask(key, models, model, audit, split, rows)
+            column[model] = ask(key, models, model, audit, split, rows)
+        pool.columns[key] = column
         pool.seconds[key] = time.perf_counter() - start
-    return replace(field, split=few, table=SignalTable(columns, len(rows), 1 + split.shadows), access=Access.LABEL)
+    table = SignalTable(pool.columns, len(rows), 1 + split.shadows)
+    return replace(field, split=few, table=table, access=Access.LABEL)
 
 
 def scored(

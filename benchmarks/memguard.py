@@ -58,9 +58,11 @@ def main() -> None:
         for budget, figures in one_seed(records, seed, args.budgets, args.shadows).items():
             for name, value in figures.items():
                 found[budget].setdefault(name, []).append(value)
+        print(f"seed {seed} done", file=sys.stderr)
+        if args.out:
+            done = args.seeds[: args.seeds.index(seed) + 1]
+            args.out.write_text(json.dumps({"machine": machine.facts(1), "seeds": done, "budgets": found}, indent=1))
     print(table(found))
-    if args.out:
-        args.out.write_text(json.dumps({"machine": machine.facts(1), "seeds": args.seeds, "budgets": found}, indent=1))
     if JUDGED in found and not sound(found):
         sys.exit(f"Expected, at a budget of {JUDGED}, what the summary's last line says.")
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 import machine
+import whole
 from tasks import config_of
 from vestige.auditing.run import Audit
 from vestige.config import AuditConfig
@@ -54,6 +55,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
     print(machine.describe(1))
+    # Compiles what is not compiled yet, in another process: here numba would take `coverage.py` for the library.
+    whole.warm_up(1)
     print(f"seeds {args.seeds}, {args.shadows} shadow models, {args.targets} targets a seed\n")
     wanted = [n for n in CHAINS if not args.only or n == "undefended" or any(word in n for word in args.only)]
     found: dict[str, list[dict[str, float]]] = {}

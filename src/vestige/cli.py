@@ -59,6 +59,7 @@ class Schema(StrEnum):
 
     config = "config"
     log = "log"
+    compliance = "compliance"
 
 
 @app.command()
@@ -188,7 +189,10 @@ def show(log: LogFile) -> None:
 def report(
     log: LogFile,
     format: Annotated[
-        str, typer.Option("--format", "-f", help="html, json, md, sarif, junit, csv, text, or a plug-in's.")
+        str,
+        typer.Option(
+            "--format", "-f", help="html, json, md, sarif, junit, csv, text, compliance(-md), or a plug-in's."
+        ),
     ] = "html",
     output: Output = None,
 ) -> None:
@@ -239,7 +243,7 @@ def list_(
 
 @app.command()
 def schema(what: Annotated[Schema, typer.Argument(help="Which schema.")]) -> None:
-    """Print the JSON Schema of the config or of the log."""
+    """Print the JSON Schema of the config, of the log or of the compliance record."""
     from vestige.commands import show_schema
 
     show_schema(what.value)

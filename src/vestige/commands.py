@@ -86,11 +86,12 @@ def keeps_results(folder: Path) -> bool:
 
 
 def write_folder(log: AuditLog, folder: Path) -> None:
-    """Write the log, the report and the table of records into a folder."""
+    """Write the log, the report, the compliance record and the table of records into a folder."""
     from vestige.store import write_atomically
 
     log.save(folder / "audit.json")
     log.report(folder / "report.html")
+    log.report(folder / "compliance.json", format="compliance")
     records = log.records_csv()
     if records:
         write_atomically(folder / "records.csv", records.encode())
@@ -228,7 +229,12 @@ def show_schema(what: str) -> None:
     """Print a JSON Schema."""
     from vestige.config_files import config_schema
 
-    schema = config_schema() if what == "config" else AuditLog.model_json_schema()
+    if what == "compliance":
+        from vestige.report.compliance.schema import ComplianceRecord
+
+        schema = ComplianceRecord.model_json_schema()
+    else:
+        schema = config_schema() if what == "config" else AuditLog.model_json_schema()
     sys.stdout.write(json_module.dumps(schema, indent=2) + "\n")
 
 

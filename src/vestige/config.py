@@ -354,6 +354,11 @@ class TradeoffConfig(Section):
         description="keys of [recipe] that are tuned for every candidate alike: lists to choose from, and ranges",
     )
     trials: Int = Field(default=20, ge=1, le=10_000, description="how many settings are tried for each candidate")
+    canaries: bool = Field(
+        default=True,
+        description="whether every candidate is also asked about canaries: mislabelled ones, one for 20 records, "
+        "unless [canary] says otherwise",
+    )
     leak_at_most: Real | None = Field(
         default=None, gt=0, le=1, description="recommend what keeps the highest accuracy and leaks at most this TPR"
     )

@@ -48,6 +48,8 @@ FORMATS = Registry(
         "sarif": "vestige.report.sarif:render",
         "junit": "vestige.report.junit:render",
         "text": "vestige.report.terminal:render",
+        "compliance": "vestige.report.compliance.build:render",
+        "compliance-md": "vestige.report.compliance.markdown:render",
     },
 )
 """Report formats: ``render(log) -> str`` each. References, because the log lies below the reports that read it."""
@@ -264,7 +266,7 @@ class AuditLog(Part):
         return file
 
     def render(self, format: str = "html") -> str:
-        """Return the log as text in one of the formats: html, json, md, csv, sarif, junit or text."""
+        """Return the log as text in one of the formats: html, json, md, csv, sarif, junit, text, compliance(-md)."""
         if format not in FORMATS:
             raise UsageError(f"Expected a report format among {', '.join(FORMATS.names())}, got '{format}'.")
         text: str = FORMATS.get(format)(self)

@@ -105,13 +105,19 @@ class Claim(Part):
 
 
 class Layer(Part):
-    """One defence of the audited model: its parameters, its class of guarantee (G1 to G4), and what it claims."""
+    """One defence of the audited model: its parameters, its class of guarantee (G1 to G4), and what it claims.
+
+    ``stage``: whether it changes the training or the answers. ``adaptive``: the attacks that aim at its mechanism, as a
+    config names them, whether or not they were run.
+    """
 
     name: str
     params: dict[str, Any] = {}
     guarantee: str = "G4"
     paper: str = ""
     claim: dict[str, Any] | None = None
+    stage: Literal["training", "answers"] = "training"
+    adaptive: list[str | dict[str, Any]] = []
 
 
 class Reach(Part):

@@ -35,18 +35,20 @@ def widened(figure: Figure, tries: int, level: float = 0.95) -> Figure:
     return Figure(value=value, low=moved(figure.low), high=moved(figure.high), method=figure.method)
 
 
-def largest(figures: Sequence[tuple[str, Figure]], level: float = 0.95) -> tuple[str, Figure]:
+def largest(figures: Sequence[tuple[str, Figure]], level: float = 0.95, *, times: int = 1) -> tuple[str, Figure]:
     """Return the name and value of the largest of some shares, with an interval for the largest true one.
 
     Every interval is widened for their number, so all of them hold together, and then the largest true share lies
     between the largest of the lower ends and the largest of the upper ends. Shares without a value are left out.
+    ``times``: of so many such families at once, as when one of them is picked afterwards.
     """
     known = [(name, figure) for name, figure in figures if figure.value is not None]
     if not known:
         return "", Figure(reason=next((figure.reason for _, figure in figures if figure.reason), "no attack ran"))
     name, best = max(known, key=lambda pair: pair[1].value or 0.0)
-    wide = [widened(figure, len(known), level) for _, figure in known]
+    tries = len(known) * max(times, 1)
+    wide = [widened(figure, tries, level) for _, figure in known]
     lows, highs = [f.low for f in wide if f.low is not None], [f.high for f in wide if f.high is not None]
     if len(lows) < len(known):
         return name, Figure(value=best.value)
-    return name, Figure(value=best.value, low=max(lows), high=max(highs), method=f"largest of {len(known)}, Bonferroni")
+    return name, Figure(value=best.value, low=max(lows), high=max(highs), method=f"largest of {tries}, Bonferroni")

@@ -18,7 +18,8 @@ from vestige.split import Split, draw
 from vestige.store import Store
 from vestige.target import Access
 
-KEYS = ("loss", "gradient_norm", "gradient_norm(layer='last')", "white_box_vector", "components")
+ANSWERS = ("loss", "log_odds", "log_probability(temperature=1.25)")
+KEYS = (*ANSWERS, "gradient_norm", "gradient_norm(layer='last')", "white_box_vector", "components")
 DISPLACEMENT = "displacement(data='references',layers=2,proxies=10)"
 SHADOWS = 8
 

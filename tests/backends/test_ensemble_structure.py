@@ -116,6 +116,31 @@ def test_the_product_depends_on_shape_and_machine_only(gemm_choice):
         gemm.onednn()
 
 
+def test_linear_layers_of_any_module_take_the_picked_product_when_they_are_asked(gemm_choice, monkeypatch):
+    gemm_choice("onednn")
+    if gemm.onednn() is None:
+        pytest.skip("This build of torch has no oneDNN linear operator.")
+    taken = []
+    picked = gemm.pick
+    monkeypatch.setattr(gemm, "pick", lambda *sizes: taken.append(sizes[:3]) or picked(*sizes))
+    large, small, bare = nn.Linear(300, 64), nn.Linear(64, 5), nn.Linear(300, 64, bias=False)
+    x, weight = torch.randn(100, 300), torch.randn(300, 300)
+    calls = [
+        lambda: small(large(x)), lambda: bare(x), lambda: large(x.view(4, 25, 300)), lambda: large.double()(x.double()),
+        lambda: F.linear(input=x, weight=weight), lambda: x @ weight,
+    ]  # fmt: skip
+    with torch.no_grad():
+        for k, call in enumerate(calls):
+            large.float()
+            expected = call()
+            with gemm.fastest():
+                torch.testing.assert_close(call(), expected, msg=str(k))
+    assert taken == [(100, 300, 64), (100, 64, 5), (100, 300, 64)]
+    with gemm.fastest():
+        assert large.float()(x).requires_grad
+    assert len(taken) == 3
+
+
 def test_both_products_train_the_same_model(gemm_choice):
     rng = np.random.default_rng(0)
     records = Records(

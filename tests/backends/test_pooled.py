@@ -17,9 +17,12 @@ from torch.nn import functional as F  # noqa: E402
 
 from vestige.backends.ensemble import pooled as layer  # noqa: E402
 from vestige.backends.ensemble.graph import trace  # noqa: E402
-from vestige.backends.ensemble.kernels import building, library  # noqa: E402
+from vestige.backends.ensemble.kernels import answering, building, library  # noqa: E402
 from vestige.backends.ensemble.kernels.shapes import Shape  # noqa: E402
+from vestige.backends.ensemble.layers import Run  # noqa: E402
+from vestige.backends.ensemble.stack import Stack  # noqa: E402
 from vestige.backends.ensemble.store import gather  # noqa: E402
+from vestige.backends.ensemble.values import channels_last  # noqa: E402
 from vestige.backends.torch import TorchRecipe  # noqa: E402
 from vestige.records import Records  # noqa: E402
 from vestige.target import Access  # noqa: E402
@@ -69,6 +72,11 @@ def close(found, expected):
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * scale)
 
 
+def same_answers(shape, asked, y):
+    """Answers alone are those of training to the bit, or nearly where they take fewer multiplications."""
+    close(asked, y) if answering.fits(shape) else torch.testing.assert_close(asked, y, rtol=0, atol=0)
+
+
 def compare(shape, images, seed, *, bias=True, levels=None):
     x, weight, biases = draw(shape, images, seed, bias=bias, levels=levels)
     leaves = [t for t in (x, weight, biases) if t is not None]
@@ -80,7 +88,7 @@ def compare(shape, images, seed, *, bias=True, levels=None):
     plain = [t.detach() for t in leaves]
     y, asked, grads = run(shape, plain[0], plain[1], plain[2] if bias else None, grad)
     close(y, expected.detach())
-    assert torch.equal(asked, y)
+    same_answers(shape, asked, y)
     close(grads[0], weight.grad)
     if bias:
         close(grads[1], biases.grad)
@@ -91,7 +99,7 @@ SHAPES = st.builds(
     Shape,
     height=st.integers(4, 15),
     width=st.integers(4, 15),
-    depth=st.sampled_from([1, 2, 3, 4, 5, 16, 17, 33]),
+    depth=st.sampled_from([1, 2, 3, 4, 5, 16, 17, 32, 33]),
     filters=st.sampled_from([1, 3, 8, 16, 20, 32, 40, 70]),
     padding=st.integers(0, 2),
     relu=st.booleans(),
@@ -108,6 +116,20 @@ SHAPES = st.builds(
 @example(shape=replace(FAST, height=4, width=4, depth=129, filters=2), images=1, seed=0, bias=True)
 def test_answers_and_gradients_are_those_of_torch(shape, images, seed, bias):
     compare(shape, images, seed, bias=bias)
+
+
+@pytest.mark.parametrize("shape", [
+    replace(FAST, height=14, width=14, depth=16, filters=32),
+    replace(FAST, height=5, width=31, depth=48, filters=21, padding=0, relu=False),
+    replace(FAST, height=6, width=4, depth=16, filters=129, padding=2),
+])  # fmt: skip
+def test_answers_with_fewer_multiplications_are_as_exact_as_plain_ones(shape):
+    assert answering.fits(shape)
+    x, weight, bias = draw(shape, 9, 4)
+    exact = by_torch(shape, x.double(), weight.double(), bias.double())
+    y, asked, _ = run(shape, x, weight, bias)
+    assert not torch.equal(asked, y)
+    assert (asked - exact).abs().max() <= 2 * (y - exact).abs().max()
 
 
 @pytest.mark.parametrize("depth", [1, 3, 16])
@@ -127,13 +149,15 @@ def test_a_constant_image_sends_its_gradient_to_the_first_place():
     assert torch.equal(grads[2], expected)
 
 
-def test_what_is_not_a_number_is_passed_on():
-    x, weight, bias = draw(FAST, 2, 0)
+@pytest.mark.parametrize("depth", [1, 16])
+def test_what_is_not_a_number_is_passed_on(depth):
+    shape = replace(FAST, depth=depth)
+    x, weight, bias = draw(shape, 2, 0)
     x[1, 0, 3, 3] = torch.nan
-    y, *_ = run(FAST, x, weight, bias)
-    assert torch.equal(y.isnan(), by_torch(FAST, x, weight, bias).isnan())
-    assert y.isnan().any()
-    assert not y[0].isnan().any()
+    for y in run(shape, x, weight, bias)[:2]:
+        assert torch.equal(y.isnan(), by_torch(shape, x, weight, bias).isnan())
+        assert y.isnan().any()
+        assert not y[0].isnan().any()
 
 
 @pytest.mark.parametrize("depth", [1, 3, 16, 20])
@@ -145,12 +169,14 @@ def test_the_width_of_the_vectors_changes_no_bit(depth):
     grad = torch.randn(by_torch(wide, x, weight, bias).shape, generator=torch.Generator().manual_seed(2))
     one, other = (run(replace(wide, lanes=lanes), x, weight, bias, grad) for lanes in (16, 8))
     assert torch.equal(one[0], other[0])
+    assert torch.equal(one[1], other[1])
     assert all(torch.equal(a, b) for a, b in zip(one[2], other[2], strict=True))
 
 
-def test_an_answer_does_not_depend_on_the_records_beside_it():
-    x, weight, bias = draw(replace(FAST, depth=3, filters=24), 7, 3)
-    shape = replace(FAST, depth=3, filters=24)
+@pytest.mark.parametrize("depth", [3, 16])
+def test_an_answer_does_not_depend_on_the_records_beside_it(depth):
+    shape = replace(FAST, depth=depth, filters=24)
+    x, weight, bias = draw(shape, 7, 3)
     together = run(shape, x, weight, bias)[1]
     assert all(torch.equal(run(shape, x[k : k + 1], weight, bias)[1], together[k : k + 1]) for k in range(7))
 
@@ -168,6 +194,45 @@ def network(*layers):
 def built(module, shape=(1, 8, 8)):
     module(torch.zeros(3, *shape))
     return module
+
+
+def tower(*after):
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), *after, nn.Flatten(), nn.Linear(6 * 20, 3)
+    )
+
+
+class Twice(nn.Module):
+    """What the images are flattened to is read twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.one, self.other = nn.Conv2d(1, 6, 3, padding=1), nn.Linear(120, 3), nn.Linear(120, 3)
+
+    def forward(self, x):
+        flat = torch.flatten(F.max_pool2d(self.convolution(x), 2), 1)
+        return self.one(flat) + self.other(flat)
+
+
+@pytest.mark.parametrize(("module", "turned"), [
+    (tower(), True),
+    (tower(nn.Tanh(), nn.Dropout(0.5)), True),
+    (tower(nn.Flatten(2), nn.Tanh()), False),
+    (nn.Sequential(nn.MaxPool2d(1), *tower(nn.AvgPool2d(1))), False),
+    (Twice(), False),
+])  # fmt: skip
+def test_flattened_images_are_read_in_the_order_they_lie_in(module, turned):
+    x = torch.randn(5, 1, 8, 10)
+    graph = trace(module, x)
+    store = gather([module], torch.device("cpu"))
+    before = {name: slot.values[0].clone() for name, slot in store.slots.items()}
+    told, own = layer.unturned(graph, store)
+    assert any(node.options.get("by_pixel") for node in told.nodes) == turned
+    with torch.no_grad():
+        expected = module.eval()(x)
+        for stack in (Stack(told, own), Stack(graph, store)):
+            torch.testing.assert_close(stack.forward([channels_last(x)], Run(False))[0], expected)
+    assert all(torch.equal(slot.values[0], before[name]) for name, slot in store.slots.items())
 
 
 class Shared(nn.Module):
@@ -245,8 +310,9 @@ def test_training_again_gives_the_same_bytes_and_grouping_changes_none():
         assert all(alone[name].tobytes() == same[name].tobytes() for name in alone)
 
 
-def test_threads_share_a_batch():
-    shape = replace(FAST, depth=6, filters=24)
+@pytest.mark.parametrize("depth", [6, 16])
+def test_threads_share_a_batch(depth):
+    shape = replace(FAST, depth=depth, filters=24)
     x, weight, bias = draw(shape, 70, 5)
     grad = torch.randn(70, 24, 4, 4, generator=torch.Generator().manual_seed(6))
     one = run(shape, x, weight, bias, grad)
@@ -263,7 +329,7 @@ def test_threads_share_a_batch():
     finally:
         torch.set_num_threads(before)
     assert torch.equal(y.permute(0, 3, 1, 2), one[0])
-    assert torch.equal(asked, y)
+    assert torch.equal(asked.permute(0, 3, 1, 2), one[1])
     assert torch.equal(back.permute(0, 3, 1, 2), one[2][2])
     close(filters, one[2][0])
     close(biases, one[2][1])

@@ -33,6 +33,18 @@ def test_an_auc_below_half_beyond_its_interval():
     assert "b (0.300)" in wrong.message
 
 
+def test_a_defence_may_mislead_an_attack_while_others_find_members():
+    found = {"rmia": figure(0.77), "network": figure(0.41)}
+    assert auc_below_half(found).level == "error"
+    told = auc_below_half(found, misled_by=["memguard"])
+    assert told.level == "warning"
+    assert "memguard" in told.message
+    assert "network (0.410)" in told.message
+    exchanged = {"rmia": figure(0.23), "network": figure(0.59)}
+    assert auc_below_half(exchanged, misled_by=["memguard"]).level == "error"
+    assert auc_below_half({"network": figure(0.41)}, misled_by=["memguard"]).level == "error"
+
+
 def test_many_attacks_on_noise_seldom_look_reversed():
     draw, alarms = rng(0, "below"), 0
     for _ in range(300):

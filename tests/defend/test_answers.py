@@ -79,6 +79,20 @@ def test_asking_a_thousand_times_says_no_more_than_asking_once(law: str) -> None
     assert not np.allclose(other, repeats[0])
 
 
+def test_averaging_over_records_close_to_one_undoes_only_noise_without_a_grain() -> None:
+    x = np.random.default_rng(0).random((1, 200))
+    close = np.repeat(x, 400, axis=0) + 1e-5 * np.random.default_rng(1).standard_normal((400, 200))
+    logits = np.repeat(np.array([[1.0, 0.0, -1.0]]), 400, axis=0)
+
+    def far(grain: float) -> float:
+        noisy = OutputNoise(keep_label=False, grain=grain).apply(Outputs("logits", logits), Tickets(close, b"key"))
+        guess = np.log(noisy.values).mean(0)
+        return float(np.abs((guess - guess.mean()) - logits[0]).max())
+
+    assert far(0.0) < 0.2
+    assert far(0.1) > 0.4
+
+
 def test_noise_keeps_the_label_only_when_told_to() -> None:
     outputs, tickets = answers(rows=500, spread=0.5)
     first = outputs.values.argmax(1)
@@ -93,6 +107,8 @@ def test_noise_keeps_the_label_only_when_told_to() -> None:
     "make",
     [
         lambda: TopK(k=0),
+        lambda: TopK(k=1.5),  # type: ignore[arg-type]
+        lambda: OutputNoise(grain=-1.0),
         lambda: Rounding(digits=-1),
         lambda: Rounding(digits=40),
         lambda: Temperature(temperature=0.0),

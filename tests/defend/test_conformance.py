@@ -17,7 +17,11 @@ from vestige.privacy_claim import PrivacyClaim
 from vestige.target import Outputs
 from vestige.testing import ConformanceError, check_defence
 
-SMALL: dict[str, dict[str, Any]] = {"rank_release": {"samples": 20}, "memguard": {"epochs": 5, "hidden": (16, 8)}}
+SMALL: dict[str, dict[str, Any]] = {
+    "rank_release": {"samples": 20},
+    "memguard": {"epochs": 5, "hidden": (16, 8)},
+    "pate": {"teachers": 5, "queries": 60},
+}
 
 
 @pytest.mark.parametrize("name", sorted(DEFENCES.names()))

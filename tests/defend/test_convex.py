@@ -15,6 +15,7 @@ from vestige.defend.convex.losses import HuberHinge, Logistic, MarginLoss
 from vestige.defend.convex.perturbation import (
     Problem,
     approximate_minima,
+    first_noise,
     gaussian_sigma,
     least_strength,
     noise_share,
@@ -192,6 +193,104 @@ def test_the_published_constants_of_approximate_minima() -> None:
     first = approximate_minima(p, np.random.default_rng(0), mode="paper")
     assert np.isfinite(first).all()
     assert not np.array_equal(first, approximate_minima(p, np.random.default_rng(1), mode="paper"))
+
+
+@pytest.mark.parametrize(("delta", "wanted"), [(1e-2, 9.0), (1e-3, 10.5), (1e-4, 11.8)])
+def test_the_published_noise_of_approximate_minima(delta: float, wanted: float) -> None:
+    p = random_problem(0, epsilon=1.0, delta=delta)
+    sigma, strength = first_noise(p, 0.99, 0.99 * delta, mode="paper")
+    assert sigma == pytest.approx(wanted, rel=0.02)
+    assert strength == pytest.approx(0.5 / (0.99 * (1 - noise_share(1.0))))
+    assert first_noise(p, 0.99, 0.99 * delta, mode="rdp")[0] < 0.6 * sigma
+
+
+@pytest.mark.parametrize("mode", ["paper", "rdp"])
+@pytest.mark.parametrize("loss", LOSSES[:2], ids=["logistic", "huber"])
+def test_the_exact_delta_of_approximate_minima_stays_below_the_claim(mode: str, loss: MarginLoss) -> None:
+    epsilon, delta, step = 1.0, 1e-3, GRID[1] - GRID[0]
+    ends = [(1.0, 1.0), (-1.0, 1.0), (0.3, -1.0)]
+    worst = 0.0
+    for base in (0, 3):
+        shared = np.linspace(-1, 1, base) if base else np.zeros(0)
+        p = Problem(x=np.zeros((base + 1, 1)), y=np.ones(base + 1), loss=loss, norm=1.0, regularization=1e-3,
+                    epsilon=epsilon, delta=delta)  # fmt: skip
+        sigma, strength = first_noise(p, epsilon, delta, mode=mode)
+        laws = []
+        for last in [*ends, None] if mode == "rdp" else ends:
+            x, y = (shared, np.ones(base)) if last is None else (
+                np.append(shared, last[0]), np.append(np.ones(base), last[1])
+            )  # fmt: skip
+            laws.append(np.exp(log_density(GRID, x, y, loss, strength, stats.norm(scale=sigma))))
+        pairs = [(a, laws[-1]) for a in laws[:-1]] if mode == "rdp" else list(itertools.combinations(laws, 2))
+        for one, other in [*pairs, *((b, a) for a, b in pairs)]:
+            worst = max(worst, float(np.maximum(one - math.exp(epsilon) * other, 0).sum() * step))
+    assert worst <= delta
+    assert worst > 0 if mode == "rdp" else worst < 1e-15, "the published constants are far too careful"
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 2.0])
+def test_the_exact_loss_of_output_perturbation_stays_below_the_claim(epsilon: float) -> None:
+    """In one dimension the noise is Laplace's, and what counts is how far two minimisers are apart."""
+    worst = 0.0
+    for base, norm in ((0, 1.0), (0, 5.0), (3, 5.0)):
+        shared = np.linspace(-norm, norm, base)
+        places, rate = [], 0.0
+        for last in ((norm, 1.0), (norm, -1.0), (norm / 2, 1.0)):
+            x, y = np.append(shared, last[0])[:, None], np.append(np.ones(base), last[1])
+            p = Problem(x=x, y=y, loss=Logistic(), norm=norm, regularization=2.0, epsilon=epsilon)
+            places.append(float(minimise(x, y, p.loss, strength=p.strength)[0]))
+            quiet = [float(output_perturbation(p, np.random.default_rng(k))[0]) - places[-1] for k in range(600)]
+            rate = 1 / float(np.abs(quiet).mean())
+            assert rate == pytest.approx(epsilon * p.strength / (2 * norm), rel=0.15)
+            rate = epsilon * p.strength / (2 * norm)
+        worst = max(worst, rate * (max(places) - min(places)))
+    assert 0.2 * epsilon < worst <= epsilon
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 3.0])
+def test_the_exact_delta_of_frank_wolfe_stays_below_the_claim(epsilon: float) -> None:
+    """Every sequence of corners has a probability that can be written down."""
+    delta, steps, radius = 1e-3, 6, 3.0
+    each = step_epsilon(epsilon, delta, steps)
+
+    def law(x: np.ndarray, y: np.ndarray, count: int) -> np.ndarray:
+        found = []
+        for path in itertools.product((0, 1), repeat=steps):
+            theta, chance = 0.0, 1.0
+            for t, corner in enumerate(path):
+                slope = radius * float((x * y * Logistic().slope(x * y * theta)).sum()) / count
+                weights = np.exp(-each * np.array([slope, -slope]) / (2 * radius / count))
+                chance *= weights[corner] / weights.sum()
+                share = 2 / (t + 2)
+                theta = (1 - share) * theta + share * (radius if corner == 0 else -radius)
+            found.append(chance)
+        return np.array(found)
+
+    worst = 0.0
+    for base in (0, 4):
+        x, y = np.linspace(-1, 1, base) if base else np.zeros(0), np.ones(base)
+        without = law(x, y, base + 1)
+        for last in ((1.0, 1.0), (-1.0, 1.0)):
+            within = law(np.append(x, last[0]), np.append(y, last[1]), base + 1)
+            for p, q in ((within, without), (without, within)):
+                worst = max(worst, float(np.maximum(p - math.exp(epsilon) * q, 0).sum()))
+            assert np.abs(np.log(within / without)).max() > 0.1 * epsilon
+    assert worst <= delta
+
+
+def test_nothing_but_the_records_themselves_moves_with_their_number() -> None:
+    """With one record more, what is added or removed is that record: not the regularisation, nor the divisor."""
+    x = random_problem(5, n=300).x
+    y = np.where(x[:, 0] > 0, 1.0, -1.0)
+    for rows in (np.arange(300), np.arange(299)):
+        p = Problem(x=x[rows], y=y[rows], loss=Logistic(), norm=1.0, regularization=0.05, epsilon=1.0, delta=1e-5,
+                    count=300)  # fmt: skip
+        assert p.strength == 15.0
+        assert first_noise(p, 1.0, 1e-5, mode="rdp") == (pytest.approx(3.98, abs=0.8), 15.0)
+    padded = np.vstack([x, np.zeros((1, 5))]), np.append(y, 1.0)
+    options = {"radius": 2.0, "largest": 1.0, "steps": 5, "epsilon": 0.5, "count": 300}
+    same = [frank_wolfe(a, b, Logistic(), rng=np.random.default_rng(0), **options) for a, b in ((x, y), padded)]
+    assert np.array_equal(*same)
 
 
 def test_corners_are_chosen_with_the_frequencies_of_the_exponential_mechanism() -> None:

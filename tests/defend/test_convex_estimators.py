@@ -80,6 +80,22 @@ def test_a_record_of_any_size_counts_no_more_than_one_at_the_bound() -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "moves"),
+    [({"delta": 1e-5}, False), ({"delta": 1e-5, "method": "frank_wolfe"}, False), ({}, True)],
+)
+def test_a_record_that_says_nothing_changes_nothing_where_adding_one_is_protected(
+    options: dict[str, object], moves: bool
+) -> None:
+    x, y = unit_scaled()
+    more = np.vstack([x, np.zeros((1, x.shape[1]))]), np.append(y, 0)
+    made = [
+        vestige.defend.DPLogisticRegression(random_state=0, fit_intercept=False, **options).fit(*rows).coef_
+        for rows in ((x, y), more)
+    ]
+    assert np.allclose(made[0], made[1], atol=1e-9) != moves
+
+
+@pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"epsilon": 0.0}, "epsilon"),

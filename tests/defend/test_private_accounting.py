@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vestige.defend.private.accounting import Account, expanded, gaussian_steps, noise_for, opacus_epsilon
+from vestige.defend.private.accounting import Account, expanded, gaussian_steps, noise_for, opacus_epsilon, seconded
 from vestige.defend.private.ledger import composed, entries, entry, event_of, steps
 from vestige.defend.private.schedules import factors
 from vestige.defend.private.terms import Terms, public_count, usual_delta
-from vestige.errors import ConfigError, DataError
+from vestige.errors import ConfigError, DataError, ModelError
 from vestige.metrics.epsilon.curve import tpr_limit
 
 events = pytest.importorskip("dp_accounting")
@@ -121,6 +121,17 @@ def test_little_noise_is_accounted_by_renyi_and_said_so() -> None:
     assert account.epsilon(1e-5) == account.renyi(1e-5) > 1000
     assert account.method.endswith("RDP")
     assert Account(gaussian_steps(1.0, 0.1, 10)).method.endswith("PLD")
+
+
+def test_accountants_that_contradict_each_other_are_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = Account(gaussian_steps(1.0, 0.1, 50))
+    said = seconded(account, [(1.0, 0.1, 50)], 1e-5)
+    assert said.startswith(f"{account.method} ({account.epsilon(1e-5):.4g}; RDP {account.renyi(1e-5):.4g}")
+    with pytest.raises(ModelError, match="contradict"):
+        seconded(account, [(1.0, 0.1, 100)], 1e-5)
+    monkeypatch.setattr(Account, "renyi", lambda *_: 0.1)
+    with pytest.raises(ModelError, match="contradict"):
+        seconded(account, [(1.0, 0.1, 50)], 1e-5)
 
 
 def test_a_ledger_survives_json() -> None:

@@ -15,11 +15,14 @@ pytest.importorskip("opacus")
 from torch import nn  # noqa: E402
 
 from vestige.backends.sklearn import SklearnRecipe  # noqa: E402
+from vestige.backends.stopping import Stopping  # noqa: E402
+from vestige.backends.table_noise import TableNoise  # noqa: E402
 from vestige.backends.torch import TorchRecipe  # noqa: E402
 from vestige.backends.torch_target import TorchTarget  # noqa: E402
 from vestige.defend import DEFENCES, layers_of  # noqa: E402
 from vestige.defend.base import TrainingDefence, Trait  # noqa: E402
 from vestige.defend.private.accounting import Account  # noqa: E402
+from vestige.defend.private.grouping import grouped, normalises  # noqa: E402
 from vestige.defend.private.ledger import composed, steps  # noqa: E402
 from vestige.errors import ConfigError, ModelError, UsageError  # noqa: E402
 from vestige.records import Records  # noqa: E402
@@ -171,6 +174,53 @@ def test_modules_that_cannot_be_read_go_through_opacus() -> None:
         defence(engine="batched").wrap(plain, NONE).fit(records, np.arange(150), 0)
 
 
+def test_one_batch_normalisation_in_two_places_is_replaced_in_both() -> None:
+    shared = nn.BatchNorm1d(8)
+    module = grouped(nn.Sequential(nn.Linear(6, 8), shared, nn.ReLU(), nn.Linear(8, 8), shared, nn.Linear(8, 3)))
+    assert not normalises(module)
+    assert module[1] is module[4]
+
+
+def test_what_private_steps_would_leave_out_is_refused() -> None:
+    stopped = dataclasses.replace(RECIPE, stopping=Stopping(rows=(1, 2), patience=2))
+    for plain, says in ((dataclasses.replace(RECIPE, mixup=0.2), "blends"), (stopped, "early stopping")):
+        for call in (lambda plain=plain: defence().wrap(plain, NONE), lambda plain=plain: defence().claim(plain, 150)):
+            with pytest.raises(ConfigError, match=says):
+                call()
+
+
+@pytest.mark.parametrize("engine", ["batched", "opacus"])
+def test_a_loss_that_changes_with_the_epoch_does(engine: str) -> None:
+    relaxed = DEFENCES.create("relaxloss", {"level": 0.5}).wrap(RECIPE, NONE)
+    levels = []
+    for flatten in ("paper", "reference"):
+        loss = dataclasses.replace(relaxed.loss, flatten=flatten)
+        plain = dataclasses.replace(relaxed, loss=loss, epochs=2, lr=2.0)
+        levels.append(defence(noise_multiplier=0.05, heuristic=True, engine=engine).wrap(plain, NONE))
+    # The two ways to flatten differ in odd epochs alone.
+    one, other = (recipe.fit(blobs(), np.arange(150), 0) for recipe in levels)
+    assert not same(one, other)
+
+
+def test_claims_say_what_augmentations_and_scales_read() -> None:
+    def mine(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return x + torch.randn(x.shape, generator=generator)
+
+    table = TableNoise(kind="resample", share=0.1, rows=(1, 2))
+    for plain, says in ((dataclasses.replace(RECIPE, augment=table), "which values"),
+                        (dataclasses.replace(RECIPE, augment=mine), "mixes records"),
+                        (dataclasses.replace(RECIPE, normalize="standard"), "scales")):  # fmt: skip
+        assert any(says in text for text in defence().claim(plain, 150).excludes)
+    assert defence().claim(dataclasses.replace(RECIPE, normalize="none"), 150).excludes == (
+        "hyper-parameter selection",
+    )
+
+
+def test_a_delta_that_allows_a_record_to_be_published_is_refused() -> None:
+    with pytest.raises(ConfigError, match="published whole"):
+        defence(noise_multiplier=1.0, delta=0.01).claim(RECIPE, 150)
+
+
 def test_a_loss_of_the_users_own_is_taken_record_by_record() -> None:
     def robust(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return (nn.functional.cross_entropy(outputs, y, reduction="none") - 0.2).abs().mean()
@@ -189,6 +239,8 @@ def test_the_claim_follows_from_its_ledger(name: str) -> None:
     assert (claim.unit, claim.adjacency, claim.mechanism) == ("record", "add_remove", "subsampled_gaussian")
     assert 1.4990 < Account(composed(claim.ledger)).epsilon(1e-5) <= 1.5
     terms = made.terms(3, 16, 152)
+    assert "RDP" in claim.accountant
+    assert "PRV" in claim.accountant
     assert steps(claim.ledger) == terms.steps * 3 == 30
     noises = [part["event"]["event"]["noise_multiplier"] for part in claim.ledger]
     assert noises == pytest.approx([terms.noise, 0.75 * terms.noise, 0.5 * terms.noise])
@@ -247,9 +299,11 @@ def test_parameters_of_the_adaptive_norm_that_cannot_be_meant(options: dict[str,
 
 
 def test_a_count_with_too_little_noise_is_refused_before_any_training() -> None:
-    recipe = defence("adaptive_clipping", noise_multiplier=3.0, count_noise=1.0).wrap(RECIPE, NONE)
+    made = defence("adaptive_clipping", noise_multiplier=3.0, count_noise=1.0)
     with pytest.raises(ConfigError, match="count_noise"):
-        recipe.fit(blobs(), np.arange(150), 0)
+        made.claim(RECIPE, 150)
+    with pytest.raises(ConfigError, match="count_noise"):
+        made.wrap(RECIPE, NONE).fit(blobs(), np.arange(150), 0)
 
 
 def test_a_budget_is_taken_where_none_is_given() -> None:

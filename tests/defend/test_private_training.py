@@ -26,7 +26,7 @@ from vestige.backends.torch_setup import Setup  # noqa: E402
 from vestige.defend.private.clipping import Fixed, Quantile, shares, split_noise  # noqa: E402
 from vestige.defend.private.dp_batched import Network, initialised, own_gradients, readable, train  # noqa: E402
 from vestige.defend.private.dp_opacus import train_one  # noqa: E402
-from vestige.defend.private.randomness import Randomness, poisson  # noqa: E402
+from vestige.defend.private.randomness import FIRST, WORDS, Randomness, poisson  # noqa: E402
 from vestige.defend.private.terms import Terms  # noqa: E402
 from vestige.errors import ConfigError  # noqa: E402
 from vestige.metrics.epsilon import Coins, gdp_fit  # noqa: E402
@@ -207,6 +207,36 @@ def test_all_engines_take_the_same_noisy_steps(name: str, mode: Any, adaptive: b
         assert torch.allclose(value, alone[parameter], atol=2e-5), parameter
 
 
+class Cancelling(nn.Module):
+    """A linear layer at two positions whose answers are added up: what a record adds there may cancel out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each = nn.Linear(40, 30)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.each(x.view(-1, 2, 40)).flatten(1)
+        return answer
+
+
+@pytest.mark.parametrize("gap", [1e-4, 1e-5, 1e-7])
+def test_a_record_whose_terms_nearly_cancel_out_is_cut_all_the_same(gap: float) -> None:
+    """Its norm is the small difference of large numbers, which single precision loses."""
+    torch.manual_seed(0)
+    direction = torch.randn(40)
+    plain = 1e6 * torch.cat([direction, -direction * (1 + gap)])[None]
+    plan, graph = planned(Cancelling, plain.repeat(240, 1), torch.arange(240) % 60)
+    assert readable(graph)
+    with torch.no_grad():
+        network = Network(graph, gather([initialised(plan, 0)], plan.device), [])
+        network.forward(plain, [1])
+        network.backward(torch.ones(1, 60) / 8)
+        norms = network.norms()
+        network.add(shares(norms, 1.0))
+    moved = math.sqrt(sum(float(own[0].double().square().sum()) for own in network.sums.values()))
+    assert moved <= 1.0 + 1e-5
+
+
 def test_dropout_draws_for_each_model_by_itself() -> None:
     def factory() -> nn.Module:
         return nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Dropout(0.5), nn.Linear(9, 3))
@@ -260,6 +290,114 @@ def test_steps_draw_other_noise_and_releases_none_that_can_be_repeated() -> None
     assert abs(float(torch.corrcoef(torch.stack([one.flatten(), two.flatten()]))[0, 1])) < 0.9
     assert torch.equal(first["0.weight"], again["0.weight"])
     assert not torch.equal(first["0.weight"], released["0.weight"])
+
+
+def test_a_release_draws_every_bit_of_its_generators_from_the_system() -> None:
+    """Torch's own seeding keeps 32 bits, so that all noise that it can make could be tried."""
+    same_low_half = [torch.Generator().manual_seed(seed) for seed in (7, 7 + 2**32)]
+    assert torch.equal(*(torch.rand(4, generator=made) for made in same_low_half)), "the reason why"
+    first, second = (Randomness(3, True).generator("noise") for _ in range(2))
+    words = [made.get_state().numpy().view(np.uint64)[FIRST : FIRST + WORDS] for made in (first, second)]
+    assert (words[0] != words[1]).all()
+    twister = np.random.MT19937()
+    twister.state = {"bit_generator": "MT19937", "state": {"key": words[0].astype(np.uint32), "pos": WORDS}}
+    raw = twister.random_raw(2000).reshape(-1, 2).astype(np.uint64)
+    drawn = torch.rand(1000, generator=first, dtype=torch.float64).numpy()
+    wanted = ((raw[:, 0] << np.uint64(32) | raw[:, 1]) & np.uint64(2**53 - 1)).astype(np.float64) * 2.0**-53
+    other = ((raw[:, 1] << np.uint64(32) | raw[:, 0]) & np.uint64(2**53 - 1)).astype(np.float64) * 2.0**-53
+    assert np.array_equal(drawn, wanted) or np.array_equal(drawn, other)
+
+
+def test_the_noise_of_a_release_is_normal_beyond_where_one_float_ends() -> None:
+    """One float's normal number is at most √(48 ln 2) deviations; the sum of four has twice that room."""
+    random = Randomness(0, True)
+    noise = torch.zeros(1_000_000)
+    random.normal(noise, 3.0, random.generator("noise"))
+    assert float(noise.std()) == pytest.approx(3.0, rel=5e-3)
+    assert stats.kstest(noise[:20_000].numpy() / 3.0, "norm").pvalue > 1e-4
+    assert torch.unique(noise).numel() > 0.9 * len(noise), "and takes more values"
+    random.normal(noise, 0.0, random.generator("noise"))
+    assert not noise.any()
+
+
+class Centred(nn.Module):
+    """A module that subtracts its batch's mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.last(x - x.mean(0))
+        return answer
+
+
+class Counting(nn.Module):
+    """A module that keeps in a buffer what it saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(6, 3)
+        self.register_buffer("seen", torch.zeros(6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.seen += x.detach().sum(0)
+        answer: torch.Tensor = self.last(x)
+        return answer
+
+
+class Constant(nn.Module):
+    """A module with a buffer that never changes, a layer that it does not use, and one that it uses twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.full((6,), 0.5))
+        self.first, self.unused, self.last = nn.Linear(6, 6), nn.Linear(6, 2), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.last(torch.tanh(self.first(torch.tanh(self.first(x * self.scale)))))
+        return answer
+
+
+@pytest.mark.parametrize("mode", ["hooks", "functorch", "ghost"])
+@pytest.mark.parametrize(("kind", "says"), [(Centred, "depend on others"), (Counting, "buffer 'seen'")])
+def test_opacus_is_not_given_modules_that_mix_records_or_keep_them(mode: Any, kind: Factory, says: str) -> None:
+    plan, _ = planned(kind, rows(40), labels(40))
+    with pytest.raises(ConfigError, match=says):
+        train_one(plan, initialised(plan, 1), terms(), Fixed(1.0), np.arange(40), Randomness(1), mode)
+
+
+@pytest.mark.parametrize("mode", ["hooks", "functorch"])
+def test_opacus_cuts_what_a_shared_and_an_unused_layer_add(mode: Any) -> None:
+    plan, graph = planned(Constant, rows(40), labels(40), lr=1.0)
+    assert not readable(graph)
+    module = initialised(plan, 1)
+    whole = terms(rate=1.0, divisor=40.0, steps=1, noise=0.0)
+    wanted, _ = clipped_sum(module, plan.x, plan.y, F.cross_entropy, 0.05)
+    before = {name: p.detach().clone() for name, p in module.named_parameters()}
+    found = train_one(plan, module, whole, Fixed(0.05), np.arange(40), Randomness(1), mode)
+    for name, value in before.items():
+        assert torch.allclose((value - found[name]).double() * 40, wanted[name], atol=5e-6), name
+
+
+def test_ghost_clipping_refuses_a_layer_that_is_used_twice() -> None:
+    plan, _ = planned(Constant, rows(40), labels(40))
+    with pytest.raises(ConfigError, match="tying"):
+        train_one(plan, initialised(plan, 1), terms(), Fixed(1.0), np.arange(40), Randomness(1), "ghost")
+
+
+def test_a_loss_that_decides_by_values_is_taken_one_record_at_a_time() -> None:
+    def loss(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        plain = F.cross_entropy(outputs, y)
+        return plain if float(plain) > 1.0 else 2 * plain
+
+    plan, _ = planned(NETWORKS["perceptron"][0], rows(9), labels(9), loss=loss)
+    outputs = torch.randn(9, 3, generator=torch.Generator().manual_seed(3))
+    for k, found in enumerate(own_gradients(plan, outputs, plan.y)):
+        leaf = outputs[k : k + 1].clone().requires_grad_()
+        wanted = torch.autograd.grad(loss(leaf, plan.y[k : k + 1]), leaf)[0][0]
+        assert torch.allclose(found, wanted, atol=1e-6)
 
 
 def test_every_record_comes_into_every_batch_by_a_coin_of_its_own() -> None:

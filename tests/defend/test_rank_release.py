@@ -57,6 +57,14 @@ def test_where_the_largest_scores_tie_the_class_stays() -> None:
     assert (found.argmax(1) == np.arange(3)).all()
 
 
+def test_one_class_and_another_number_of_classes() -> None:
+    tickets = Tickets(np.arange(3)[:, None], b"k")
+    found = RankedAnswers(np.ones((2, 1))).apply(Outputs("logits", np.zeros((3, 1))), tickets).values
+    assert np.array_equal(found, np.ones((3, 1)))
+    with pytest.raises(ModelError, match="fitted to 6 classes"):
+        RankedAnswers(POOL).apply(Outputs("logits", np.zeros((3, 4))), tickets)
+
+
 def test_random_inputs_are_like_the_records() -> None:
     pd = pytest.importorskip("pandas")
     draw = np.random.default_rng(0)

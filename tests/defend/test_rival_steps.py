@@ -13,9 +13,10 @@ from torch.nn import functional as F
 
 from rival_pools import RESERVE, ROWS, SEEDS, Branching, defence, layered, pool, recipe
 from vestige.backends.ensemble import train_many
-from vestige.defend.training.games import Game
+from vestige.defend.training.games import AttackNetwork, Game
 from vestige.defend.training.hardening import Range, hardened, range_of
 from vestige.defend.training.matching import Matching, discrepancy, slope
+from vestige.errors import UsageError
 from vestige.records import Records
 from vestige.target import Access
 
@@ -120,10 +121,33 @@ class TestGame:
         assert {row.tobytes() for row in others} <= {row.tobytes() for row in known[RESERVE]}
         assert len(members) == len(others)
 
+    @staticmethod
+    def found_by_a_new_attack(scores: Any, y: Any) -> float:
+        """Return the balanced accuracy, on records it has not seen, of an attack network trained on the others."""
+        inside = np.isin(np.arange(len(y)), ROWS[0])
+        known = np.concatenate([ROWS[0][:65], RESERVE[:40]])
+        asked = np.concatenate([ROWS[0][65:], RESERVE[40:]])
+        shown, labels = torch.from_numpy(scores).softmax(1), torch.from_numpy(y)
+        truth = torch.from_numpy(inside).float()
+        weight = torch.where(truth > 0, 1 / 65, 1 / 40)
+        found = []
+        for seed in range(5):
+            torch.manual_seed(seed)
+            network = AttackNetwork(4, (16, 8))
+            adam = torch.optim.Adam(network.parameters(), 0.01)
+            for _ in range(60):
+                adam.zero_grad()
+                logits = network(shown[known], labels[known])
+                F.binary_cross_entropy_with_logits(logits, truth[known], weight[known], reduction="sum").backward()
+                adam.step()
+            guess = (network(shown[asked], labels[asked]) > 0).numpy()
+            found.append((guess[inside[asked]].mean() + (~guess[~inside[asked]]).mean()) / 2)
+        return float(np.mean(found))
+
     def test_a_strong_player_hides_members_from_the_attack(self) -> None:
         records = pool()
         inner = recipe("mlp", hidden=(32,), epochs=40, normalize="standard")
-        gaps = []
+        gaps, attacks = [], []
         for strength in (0.0, 5.0):
             wrapped = defence("adversarial_regularization", strength=strength, attack_steps=4, attack_lr=0.01).wrap(
                 inner, RESERVE
@@ -131,7 +155,10 @@ class TestGame:
             found = wrapped.fit(records, ROWS[0], 5).query(records.x, Access.SCORE).values
             right = found.argmax(1) == records.y
             gaps.append(right[ROWS[0]].mean() - right[RESERVE].mean())
+            attacks.append(self.found_by_a_new_attack(found, records.y))
         assert gaps[1] < gaps[0] - 0.05
+        assert attacks[0] > 0.55
+        assert 0.4 < attacks[1] <= 0.55
 
 
 class TestHardening:
@@ -253,6 +280,17 @@ class TestDiscrepancy:
         assert bool((found[48:] == 0).all())
         moved = [member for member, one in zip(members, found[16:48], strict=True) if bool((one != 0).any())]
         assert len(moved) == len(set(moved)) == len(set(members))
+
+    def test_classes_that_nobody_has_twice_are_not_matched_in_silence(self) -> None:
+        records = pool()
+        few = np.array([int(np.flatnonzero(records.y == c)[0]) for c in range(4)])
+        for strength in (1.0, 0.0):
+            wrapped = defence("mixup_mmd", strength=strength).wrap(recipe(epochs=1), RESERVE)
+            if strength:
+                with pytest.raises(UsageError, match="two members"):
+                    wrapped.fit(records, few, 1)
+            else:
+                wrapped.fit(records, few, 1)
 
     @pytest.mark.parametrize("share", [0.0, 1.0])
     def test_a_blend_of_one_record_alone_is_plain_cross_entropy(self, share: float) -> None:

@@ -87,6 +87,38 @@ def test_labels_alone_have_no_scores(forest) -> None:  # type: ignore[no-untyped
         served.predict_proba(X)
 
 
+def test_labels_alone_of_a_torch_module_have_no_scores_either() -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(5, 3)).eval()
+    served = serve(module, ["label_only"], classes=3)
+    assert served.access == Access.LABEL
+    assert set(served.predict(X)) <= {0, 1, 2}
+    for ask in (served.predict_proba, lambda x: served.query(x, Access.SCORE)):
+        with pytest.raises(AccessError, match="label"):
+            ask(X)
+    with pytest.raises(AccessError, match="labels to be answered"):
+        served._target.query(X, Access.SCORE)
+    with pytest.raises(AccessError, match="labels to be answered"):
+        served._target.query(X, Access.WHITE_BOX)
+
+
+def test_two_classes_from_one_column_and_one_class(forest) -> None:  # type: ignore[no-untyped-def]
+    torch = pytest.importorskip("torch")
+    dummy = pytest.importorskip("sklearn.dummy")
+    torch.manual_seed(1)
+    single = torch.nn.Sequential(torch.nn.Linear(5, 1)).eval()
+    chain = [{"kind": "temperature", "temperature": 3.0}, "noise", "rank_release", "top_k", "round"]
+    served = serve(single, chain, members=X[:50], classes=["no", "yes"])
+    assert served.predict_proba(X).shape == (300, 2)
+    with torch.no_grad():
+        wanted = single(torch.from_numpy(X.astype(np.float32)))[:, 0].numpy() > 0
+    assert (served.predict(X) == np.where(wanted, "yes", "no")).mean() > 0.97
+    alone = dummy.DummyClassifier().fit(X, np.array(["only"] * 300))
+    with pytest.raises(UsageError, match="two classes"):
+        serve(alone, ["top_k"])
+
+
 def test_private_answers_are_counted_and_claimed_for(forest) -> None:  # type: ignore[no-untyped-def]
     pytest.importorskip("dp_accounting")
     served = serve(forest, [{"kind": "private_prediction", "epsilon": 1.0, "answers": 30}])

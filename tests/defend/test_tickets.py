@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from vestige.defend.tickets import Tickets
+from vestige.defend.tickets import Tickets, spread
 from vestige.errors import DataError
 
 KEY = b"k" * 32
@@ -105,12 +105,49 @@ def test_normal_draws_are_the_quantiles_of_uniform_ones() -> None:
     assert np.abs(exact).max() > 4
 
 
-def test_coarse_queries_are_those_rounded_in_any_form() -> None:
+def test_queries_close_together_share_a_cell_however_many_features_they_have() -> None:
+    draw = np.random.default_rng(3)
+    for width in (4, 40, 1500):
+        x = draw.random((400, width))
+        own = Tickets(x, KEY).near(0.2).digests
+        assert len(np.unique(own)) >= (300 if width == 4 else 395)
+        assert np.array_equal(own[::-1], Tickets(x[::-1], KEY).near(0.2).digests)
+        assert np.array_equal(own[:3], np.concatenate([Tickets(row[None], KEY).near(0.2).digests for row in x[:3]]))
+        for move, least, most in ((0.0005, 0.94, 1.0), (0.005, 0.7, 0.95), (0.4, 0.0, 0.03)):
+            moved = x + move * draw.standard_normal(x.shape)
+            same = (Tickets(moved, KEY).near(0.2).digests == own).mean()
+            assert least <= same <= most, (width, move, same)
+
+
+def test_whoever_averages_over_near_duplicates_gets_the_same_noise() -> None:
+    x = np.random.default_rng(4).random((1, 300))
+    tries = np.repeat(x, 500, axis=0) + 1e-5 * np.random.default_rng(5).standard_normal((500, 300))
+    shared = Tickets(tries, KEY).near(0.2).normal(1, "noise")[:, 0]
+    assert len(np.unique(shared)) <= 3
+    assert abs(Tickets(tries, KEY).normal(1, "noise").mean()) < 0.25 < np.abs(shared).max() + 0.25
+
+
+def test_cells_hang_on_the_key_and_leave_what_is_no_number_as_it_stands() -> None:
     pd = pytest.importorskip("pandas")
-    tenths = np.array([[0.1, 0.9], [0.3, 0.5]])
-    assert np.array_equal(Tickets(tenths, KEY).coarse(0.1).digests, Tickets(tenths + 0.04, KEY).coarse(0.1).digests)
-    frames = [pd.DataFrame({"a": ["x", "y"], "b": tenths[:, 0] + move}) for move in (0.0, 0.04)]
-    assert np.array_equal(*(Tickets(frame, KEY).coarse(0.1).digests for frame in frames))
+    x = np.random.default_rng(6).random((200, 5))
+    cells = [Tickets(x, key)._cells(x, 0.5) for key in (KEY, b"other")]
+    assert (cells[0] == cells[1]).all(1).mean() < 0.05
+    frame = pd.DataFrame({"a": ["x", "y"] * 100, "b": x[:, 0], "c": [1, None] * 100})
+    own = Tickets(frame, KEY).near(0.2).digests
+    assert np.array_equal(own, Tickets(frame.assign(b=x[:, 0]), KEY).near(0.2).digests)
+    assert (own == Tickets(frame.assign(b=x[:, 0] + 1e-6), KEY).near(0.2).digests).mean() > 0.98
+    assert not (own == Tickets(frame.assign(a="z"), KEY).near(0.2).digests).any()
     words = Tickets(np.array(["one", "two"]), KEY)
-    assert words.coarse(0.1) is words
-    assert words.coarse(0.0) is words
+    assert words.near(0.1) is words
+    assert words.near(0.0) is words
+    extreme = np.array([[np.nan, np.inf, -np.inf, 1e30, 0.0]])
+    assert len(Tickets(extreme, KEY).near(0.1).digests) == 1
+
+
+def test_the_spread_is_the_distance_between_two_records() -> None:
+    from scipy.spatial.distance import pdist
+
+    x = np.random.default_rng(7).standard_normal((60, 9)) * np.arange(1, 10)
+    pairs = np.sqrt((pdist(x) ** 2 / 9).sum() * 2 / 60**2)
+    assert spread(x) == pytest.approx(pairs)
+    assert spread(np.array(["one", "two"])) == 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 
 import numpy as np
@@ -16,7 +17,7 @@ from vestige.backends.table_noise import TableNoise
 from vestige.defend import DEFENCES, layers_of
 from vestige.defend.base import Trait
 from vestige.defend.recipes import defended
-from vestige.errors import ConfigError
+from vestige.errors import ConfigError, UsageError
 from vestige.records import Records
 from vestige.target import Access
 
@@ -100,6 +101,7 @@ def test_every_parameter_counts(name, options):
 
 @pytest.mark.parametrize(("name", "options"), [
     ("dropout", {"share": 1.0}), ("l2", {"weight": -1}), ("early_stopping", {"patience": 0}),
+    ("early_stopping", {"patience": math.nan}), ("early_stopping", {"patience": "ten"}),
     ("early_stopping", {"margin": -1}), ("label_smoothing", {"smoothing": 1}), ("confidence_penalty", {"weight": -0.1}),
     ("augment", {"kind": "turn"}), ("augment", {"share": 2}), ("mixup", {"spread": 0}), ("relaxloss", {"level": -1}),
     ("relaxloss", {"upper": 2}), ("relaxloss", {"flatten": "none"}), ("relaxloss", {"per_record": 3}),
@@ -149,6 +151,19 @@ def test_records_of_the_defenders_own_are_needed():
             DEFENCES.create(name, {}).wrap(TorchRecipe(), NOTHING)
 
 
+def test_nobody_decides_on_members_when_to_stop():
+    for recipe in (TorchRecipe(epochs=2, hidden=(8,)), TorchRecipe(model=Own, epochs=2)):
+        stopping = wrapped("early_stopping", recipe)
+        stopping.fit(pool(), np.arange(70), 0)
+        with pytest.raises(UsageError, match="decide when to stop"):
+            stopping.fit(pool(), np.arange(71), 0)
+
+
+def test_a_penalty_is_not_counted_by_class_for_want_of_a_reward():
+    both = wrapped("confidence_penalty", wrapped("hamp", alpha=0.0), weight=0.2)
+    assert both.loss.levels(50).penalty == pytest.approx(0.2)
+
+
 def test_softened_losses_need_classes():
     records = Records(pool().x, pool().x[:, 0], np.arange(100), None, ())
     for recipe in (wrapped("hamp"), wrapped("relaxloss", TorchRecipe(model=lambda: nn.Sequential(nn.Linear(10, 1))))):
@@ -186,6 +201,8 @@ def test_dropout_of_ones_own_module():
     assert [part.p for part in changed.modules() if isinstance(part, nn.Dropout)] == [0.25]
     given = wrapped("dropout", TorchRecipe(model=with_shape, epochs=1))
     assert given.fit(pool(), np.arange(40), 0).query(pool().x, Access.SCORE).values.shape == (100, 3)
+    prints = {wrapped("dropout", TorchRecipe(model=with_shape), share=share).fingerprint() for share in (0.2, 0.5)}
+    assert len(prints) == 2
     with pytest.raises(ConfigError, match="no dropout layer"):
         wrapped("dropout", TorchRecipe(model=lambda: nn.Sequential(nn.Linear(10, 3)))).fit(pool(), np.arange(9), 0)
     with pytest.raises(ConfigError, match="no hidden units"):
@@ -197,6 +214,8 @@ def test_decay_of_ones_own_optimiser():
     same = TorchRecipe(optimizer=lambda p: torch.optim.SGD(p, 0.1, weight_decay=0.3), epochs=2)
     found, wanted = (one.fit(pool(), np.arange(50), 0).state() for one in (recipe, same))
     assert {k: v.tobytes() for k, v in found.items()} == {k: v.tobytes() for k, v in wanted.items()}
+    prints = {wrapped("l2", TorchRecipe(optimizer=torch.optim.SGD), weight=w).fingerprint() for w in (0.1, 0.2)}
+    assert len(prints) == 2
     with pytest.raises(ConfigError, match="no weight decay"):
         wrapped("l2", TorchRecipe(optimizer=lambda p: torch.optim.LBFGS(p))).fit(pool(), np.arange(50), 0)
 

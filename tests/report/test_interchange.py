@@ -119,7 +119,7 @@ def test_markdown_tables_are_even_and_text_is_escaped(log):
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) <= 1
     assert "<script" not in text
-    assert text.count("<details>") == text.count("</details>") == 1
+    assert text.count("<details>") == text.count("</details>") == 2
     assert plain(verdict(log).sentence) in text
 
 
@@ -141,7 +141,7 @@ def test_report_picks_the_format_from_the_ending(tmp_path):
 def test_report_says_what_it_expected(tmp_path):
     with pytest.raises(UsageError, match=r"ending in one of \.html.*got 'report\.pdf'"):
         example().report(tmp_path / "report.pdf")
-    with pytest.raises(UsageError, match=r"among html, json, md, csv, sarif, junit, text, got 'pdf'"):
+    with pytest.raises(UsageError, match=r"among html, json, md, csv, sarif, junit, text, compliance, .*got 'pdf'"):
         example().report(tmp_path / "x", format="pdf")
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="Could not write"):

@@ -8,12 +8,13 @@ from html.parser import HTMLParser
 import pytest
 
 from command_line import vestige
-from tradeoff.fake_points import candidate, log_of, usual
+from tradeoff.fake_points import candidate, log_of, result, usual
 from vestige.log_parts import Figure
 from vestige.report.tradeoff_chart import pareto, style_of
 from vestige.report.tradeoff_words import leak, points_lost, recommendations, times
 from vestige.tradeoff.judge import judged
-from vestige.tradeoff.results import Claimed, TradeoffLog
+from vestige.tradeoff.parts import Claimed, Planted
+from vestige.tradeoff.results import TradeoffLog
 
 NASTY = "<script>alert(1)</script>"
 
@@ -100,7 +101,7 @@ def test_recommendations_say_what_it_costs_and_what_is_not_known():
         "accuracy 80 %",
         "lost against no defence: 10.0 points",
         "30 ×",
-        "another seed",
+        "allows for that",
     ):
         assert words in text
     assert "not sure" in said(judged(usual(), leak_at_most=0.035))[0]
@@ -108,6 +109,30 @@ def test_recommendations_say_what_it_costs_and_what_is_not_known():
     assert "No candidate does" in none
     assert "strong" in none
     assert "Train as you do now" in said(judged(usual(), lose_at_most=0))[0]
+
+
+def test_an_average_that_hides_records_that_stand_out_says_so():
+    planted = Planted(kind="mislabelled", count=9, runs=1, tpr=[result("x", 0.9).tpr[0]])
+    hidden = candidate("001-labels", "labels", 0.89, {"gap": 0.01}, planted=planted, labels_only=True)
+    (one,) = recommendations(judged(log_of(usual().points[0], hidden), leak_at_most=0.05))
+    assert "Use labels" in one.answer
+    assert "That is the average: 90 % of canaries are recognised." in one.answer
+    assert one.tone == "moderate"
+    assert any("label alone" in line for line in one.costs)
+    plain = candidate("001-labels", "labels", 0.89, {"gap": 0.01}, exposed=0.04)
+    (one,) = recommendations(judged(log_of(usual().points[0], plain), leak_at_most=0.05))
+    assert "average:" not in one.answer
+    assert one.tone == "low"
+
+
+def test_who_is_better_by_figures_alone_is_named_and_one_answer_is_not_told_twice():
+    unsure = candidate("001-unsure", "unsure", 0.89, {"loss": 0.01}, status="partial")
+    honest = candidate("002-honest", "honest", 0.7, {"loss": 0.01})
+    (one,) = recommendations(judged(log_of(usual().points[0], unsure, honest), leak_at_most=0.05))
+    assert "Use honest" in one.answer
+    assert "By its figures unsure is better (accuracy 89 %, leakage 1.0 %)" in one.answer
+    first, second = recommendations(judged(usual(), leak_at_most=0.3, lose_at_most=1))
+    assert first.costs != second.costs == ["What it costs and what is not known: as above."]
 
 
 def test_a_proof_is_told_with_the_cost_of_tuning():

@@ -4,7 +4,8 @@ import numpy as np
 
 from vestige.log import TprPoint
 from vestige.log_parts import Figure
-from vestige.tradeoff.results import Exposed, TradeoffLog, TradeoffPoint, TradeoffResult, Utility
+from vestige.tradeoff.parts import Exposed, Utility
+from vestige.tradeoff.results import TradeoffLog, TradeoffPoint, TradeoffResult
 
 FPR = 0.01
 

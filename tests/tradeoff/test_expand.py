@@ -71,16 +71,25 @@ def test_every_defence_meets_the_attacks_that_aim_at_it():
     assert all(one.config.shadow.defences == "known" for one in found["label_only"])
 
 
-def test_what_cannot_be_says_why_and_stays_in_the_list():
-    chains = [
-        {"chain": [{"kind": "no_such_defence"}]},
-        {"chain": [{"kind": "top_k", "k": [0, 2]}]},
-        {"chain": [{"kind": "top_k"}, {"kind": "l2"}], "name": "upside down"},
-    ]
-    found = by_method(config_of({"baselines": [], "defences": chains}))
-    assert "no_such_defence" in found["no_such_defence"][0].reason
-    assert ["at least 1" in one.reason for one in found["top_k"]] == [True, False]
-    assert "training" in found["upside down"][0].reason
+@pytest.mark.parametrize(
+    ("tradeoff", "words"),
+    [
+        ({"defences": [{"chain": [{"kind": "top_kk"}]}]}, "Did you mean"),
+        ({"defences": [{"chain": [{"kind": "top_k", "kk": 3}]}]}, "kk"),
+        ({"defences": [{"chain": [{"kind": "top_k", "k": [2, 0]}]}]}, "at least 1"),
+        ({"defences": [{"chain": [{"kind": "top_k"}, {"kind": "l2"}], "name": "upside down"}]}, "training"),
+        ({"defences": [{"chain": [{"kind": "top_k"}], "recipe": {"epoch": 3}}]}, "epoch"),
+        ({"tune": {"lrr": {"low": 0.1, "high": 1.0}}}, "lrr"),
+        ({"baselines": ["dp_sgd"], "dp_sgd": {"noize": 1.0}}, "noize"),
+    ],
+)
+def test_a_typing_error_is_found_before_anything_is_trained(tradeoff, words):
+    with pytest.raises(ConfigError, match=words) as raised:
+        expand(config_of({"baselines": [], **tradeoff}))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_curve_that_cannot_be_says_why_and_stays_in_the_list():
     tree = {"kind": "sklearn", "model": "sklearn.tree:DecisionTreeClassifier"}
     curve = by_method(config_of({"baselines": ["early_stopping"]}, recipe=tree))[EARLY]
     assert len(curve) == 1
@@ -106,6 +115,7 @@ def test_the_configs_own_chain_is_a_candidate_and_the_claim_is_its_own():
         ({"defences": [{"chain": [{"kind": "top_k", "k": []}]}]}, {}, "at least one value"),
         ({"defences": [{"chain": [{"kind": "top_k", "k": {"low": 3, "high": 1}}]}]}, {}, "range"),
         ({"defences": [{"chain": [{"kind": "top_k", "k": list(range(1, 600))}]}]}, {}, "more than 500"),
+        ({}, {"canary": {"kind": "gradient"}}, "plants records"),
         ({}, {"shadow": {"data": "disjoint"}}, "relaxes"),
         ({}, {"target": {"model": "m.pt", "members": "ids.txt"}}, "trains its own targets"),
     ],

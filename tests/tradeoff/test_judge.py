@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tradeoff.fake_points import candidate, log_of, usual
+from tradeoff.fake_points import candidate, log_of, result, usual
 from vestige.log_parts import Figure
 from vestige.simultaneous import largest, widened
 from vestige.tradeoff.judge import judged
-from vestige.tradeoff.results import TradeoffLog, Utility
+from vestige.tradeoff.parts import Utility
+from vestige.tradeoff.results import TradeoffLog
 from vestige.tradeoff.utility import lost, measured
 
 
@@ -76,20 +77,73 @@ def test_what_to_use():
         ("leak", "001-weak", True),
         ("lose", "001-weak", True),
     ]
-    # 0.03 itself keeps the limit, the end of its interval does not.
+    # 0.035 keeps the limit as a figure, the end of its interval does not.
     assert chosen(judged(usual(), leak_at_most=0.035)) == [("leak", "002-strong", False)]
     assert chosen(judged(usual(), leak_at_most=0.001)) == [("leak", "", False)]
     assert chosen(judged(usual(), lose_at_most=0)) == [("lose", "000-undefended", True)]
     assert [one.question for one in judged(usual()).advice] == ["leak", "lose"]
 
 
-def test_a_rate_that_some_candidate_cannot_resolve_is_not_compared():
-    gone = candidate("000-undefended", "undefended", 0.9, {"loss": 0.1})
-    withheld = gone.results[0].model_copy(update={"tpr": [gone.results[0].tpr[0].model_copy(update={"value": None})]})
-    log = judged(log_of(gone.model_copy(update={"results": [withheld]}), *usual().points[1:3]))
-    assert log.fpr is None
-    assert not any(point.placed for point in log.points)
-    assert all(one.choice == "" for one in log.advice)
+def without_figures(point):
+    tpr = [point.results[0].tpr[0].model_copy(update={"value": None, "reason": "too few"})]
+    return point.model_copy(update={"results": [point.results[0].model_copy(update={"tpr": tpr})]})
+
+
+def test_a_candidate_without_figures_does_not_take_the_others_along():
+    gone = without_figures(candidate("009-gone", "gone", 0.9, {"loss": 0.1}))
+    log = judged(log_of(*usual().points[:3], gone), leak_at_most=0.05)
+    assert log.fpr == 0.01
+    assert [point.placed for point in log.points] == [True, True, True, False]
+    assert log.points[-1].leakage.reason == "too few"
+    assert chosen(log) == [("leak", "002-strong", True)]
+    nobody = judged(log_of(*(without_figures(point) for point in usual().points[:3])))
+    assert nobody.fpr is None
+    assert not any(point.placed for point in nobody.points)
+    assert all(one.choice == "" for one in nobody.advice)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"doubts": ["blind-baseline"]},
+        {"status": "partial"},
+        {"results": [*candidate("x", "x", 0.9, {"loss": 0.01}).results, result("lira", 0, status="failed")]},
+    ],
+)
+def test_whoever_was_not_attacked_by_all_or_doubts_itself_is_never_sure(changes):
+    lucky = candidate("001-lucky", "lucky", 0.89, {"loss": 0.01}, half=0.001).model_copy(update=changes)
+    honest = candidate("002-honest", "honest", 0.7, {"loss": 0.01})
+    assert chosen(judged(log_of(usual().points[0], lucky), leak_at_most=0.05)) == [("leak", "001-lucky", False)]
+    (one,) = judged(log_of(usual().points[0], lucky, honest), leak_at_most=0.05).advice
+    assert (one.choice, one.sure, one.perhaps) == ("002-honest", True, "001-lucky")
+
+
+def test_one_of_many_candidates_must_keep_the_limit_by_more():
+    near = candidate("001-near", "near", 0.8, {"loss": 0.03})
+    few = judged(log_of(usual().points[0], near), leak_at_most=0.045).advice[0]
+    crowd = [candidate(f"{k:03d}-other", f"other {k}", 0.7, {"loss": 0.5}) for k in range(2, 60)]
+    many = judged(log_of(usual().points[0], near, *crowd), leak_at_most=0.045).advice[0]
+    assert (few.choice, few.sure) == ("001-near", True)
+    assert (many.choice, many.sure) == ("001-near", False)
+
+
+def test_a_small_leak_by_chance_alone_is_rarely_called_sure():
+    # Forty candidates all leak 6 %; whoever looks best must not be sold as surely below 5.5 %.
+    random, wrong = np.random.default_rng(1), 0
+    for _ in range(60):
+        counts = random.binomial(2000, 0.06, 40)
+        ends = stats.beta.ppf(0.025, counts, 2001 - counts), stats.beta.ppf(0.975, counts + 1, 2000 - counts)
+        points = [
+            candidate(f"{k:03d}-c", f"c {k}", 0.9, {}, results=[measured_result(c / 2000, low, high)])
+            for k, (c, low, high) in enumerate(zip(counts, *ends, strict=True))
+        ]
+        wrong += judged(log_of(*points), leak_at_most=0.055).advice[0].sure
+    assert wrong <= 60 * 0.05 + 2 * np.sqrt(60 * 0.05 * 0.95)
+
+
+def measured_result(value, low, high):
+    one = result("loss", value)
+    return one.model_copy(update={"tpr": [one.tpr[0].model_copy(update={"low": low, "high": high})]})
 
 
 def test_a_log_survives_its_file(tmp_path):

@@ -1,12 +1,17 @@
 """One small real trade-off: every candidate an audit, nothing trained twice, resumed after an interrupt."""
 
 import json
+import os
+import signal
+import sys
+import time
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
+import command_line
 import vestige
 from vestige.backends.checkpoints import histories, stopped
 from vestige.backends.torch import TorchRecipe
@@ -26,7 +31,7 @@ BASE = {
         "epochs": [2, 6],
         "defences": [
             {"chain": [{"kind": "top_k", "k": [1, 3]}]},
-            {"chain": [{"kind": "no_such_defence"}]},
+            {"name": "for trees", "chain": [{"kind": "dp_erm_output", "epsilon": 1.0}]},
         ],
     },
 }
@@ -46,10 +51,10 @@ def ran(tmp_path_factory):
 def test_every_candidate_has_its_place_or_its_reason(ran):
     log, folder, _ = ran
     assert [point.method for point in log.points] == [
-        "undefended", "early stopping", "early stopping", "top_k", "top_k", "no_such_defence",
+        "undefended", "early stopping", "early stopping", "top_k", "top_k", "for trees",
     ]  # fmt: skip
     assert log.points[-1].status == "refused"
-    assert "no_such_defence" in log.points[-1].reason
+    assert log.points[-1].reason
     for point in log.points[:-1]:
         assert point.placed
         assert point.utility.models == 7
@@ -152,3 +157,113 @@ def test_a_regression_has_no_accuracy_to_trade(tmp_path):
     config = config_of(tmp_path, data={"source": str(tmp_path / "r.npz"), "task": "regression"})
     with pytest.raises(vestige.VestigeError, match="no classes"):
         vestige.tradeoff(config)
+
+
+OWN = """
+import os
+import time
+from sklearn.tree import DecisionTreeClassifier
+
+def grow(x, y, seed, depth=None):
+    if depth == 13:
+        raise RuntimeError("no such depth")
+    time.sleep(float(os.environ.get("OWN_SECONDS", "0")))
+    return DecisionTreeClassifier(max_depth=depth, random_state=seed % 2**31).fit(x, y)
+"""
+TREES = """
+name = "trees"
+[data]
+source = "digits"
+limit = 400
+[recipe]
+kind = "own_trees:grow"
+[shadow]
+count = 4
+[audit]
+attacks = ["gap", "loss"]
+fpr = [0.05]
+[tradeoff]
+baselines = []
+[[tradeoff.defences]]
+name = "depth"
+chain = [{ kind = "round", digits = 1 }]
+recipe = { depth = [2, 13, 4] }
+"""
+
+
+@pytest.fixture
+def trees(tmp_path, monkeypatch):
+    pytest.importorskip("sklearn")
+    (tmp_path / "own_trees.py").write_text(OWN)
+    (tmp_path / "trees.toml").write_text(TREES)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("VESTIGE_STORE", str(tmp_path / "store"))
+    return tmp_path
+
+
+def figures(folder):
+    """Everything in a trade-off's log but what a clock said."""
+    told = json.loads((folder / "tradeoff.json").read_text())
+    for key in ("created", "seconds", "provenance"):
+        told.pop(key)
+    for point in told["points"]:
+        for key in ("seconds", "cost", "run_seconds", "kept"):
+            point.pop(key)
+    return json.dumps(told)
+
+
+def test_a_candidate_that_breaks_leaves_the_others(trees):
+    ended = command_line.vestige("tradeoff", "trees.toml", "--out", trees / "out")
+    assert ended.code == 3
+    assert "no such depth" in ended.err
+    assert "Traceback" not in ended.err
+    log = TradeoffLog.load(trees / "out")
+    assert [point.status for point in log.points] == ["complete", "complete", "failed", "complete"]
+    assert [point.placed for point in log.points] == [True, True, False, True]
+    assert all(one.choice for one in log.advice if one.question == "lose")
+
+
+def test_what_breaks_unexpectedly_leaves_the_others_too(trees, monkeypatch):
+    def broken(audit, progress):
+        if "depth 2" in audit.config.name:
+            raise ZeroDivisionError("a bug")
+        return
+
+    # The package hands out the function of that name, so the module is asked for by its own.
+    monkeypatch.setattr(sys.modules["vestige.tradeoff.run"], "planted", broken)
+    log = vestige.tradeoff(trees / "trees.toml", out=trees / "out")
+    assert [point.status for point in log.points] == ["complete", "failed", "failed", "complete"]
+    assert log.points[1].reason == "ZeroDivisionError: a bug"
+    assert log.exit_code == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kills a process group")
+def test_a_killed_run_goes_on_and_ends_in_the_same_figures(trees, monkeypatch):
+    assert command_line.vestige("tradeoff", "trees.toml", "--out", trees / "calm").code == 3
+    monkeypatch.setenv("VESTIGE_STORE", str(trees / "other"))
+    monkeypatch.setenv("OWN_SECONDS", "0.1")
+    process = command_line.start("tradeoff", "trees.toml", "--out", str(trees / "out"))
+    done = trees / "out" / "candidates" / "001-depth-depth-2"
+    deadline = time.monotonic() + 60
+    while not (trees / "out" / "candidates" / "000-undefended" / "point.json").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (trees / "out" / "tradeoff.json").exists()
+    assert not (done / "point.json").exists()
+    monkeypatch.setenv("OWN_SECONDS", "0")
+    assert command_line.vestige("tradeoff", "trees.toml", "--out", trees / "out").code == 3
+    assert TradeoffLog.load(trees / "out").points[0].kept
+    assert figures(trees / "out") == figures(trees / "calm")
+
+
+def test_a_typing_error_is_one_sentence(trees):
+    (trees / "trees.toml").write_text(TREES.replace('"round"', '"rond"'))
+    ended = command_line.vestige("tradeoff", "trees.toml", "--out", trees / "out")
+    assert ended.code == 2
+    assert len(ended.complaints) == 1
+    assert "Did you mean 'round'" in ended.complaints[0]
+    assert not list((trees / "out").rglob("*"))

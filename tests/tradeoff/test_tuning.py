@@ -10,12 +10,14 @@ pytest.importorskip("sklearn")
 from command_line import vestige as command
 from vestige.auditing.drawing import draw_target
 from vestige.auditing.inputs import from_config
+from vestige.auditing.run import Audit
 from vestige.backends.sklearn import SklearnRecipe
 from vestige.config_files import load_config
 from vestige.defend.private.ledger import entries
 from vestige.errors import DataError
 from vestige.log_parts import Layer
 from vestige.progress import Silence
+from vestige.seeds import rng, seed_for
 from vestige.store import Store
 from vestige.tradeoff import TradeoffLog, run
 from vestige.tradeoff.charge import charged, claimed
@@ -49,15 +51,12 @@ def fits(monkeypatch):
     return seen
 
 
-def tuned(config, folder):
+def tuned(config, folder, place=0):
     pytest.importorskip("optuna")
-    candidate, inputs = expand(config)[0], from_config(config)
-
-    def inputs_of(changed):
-        return from_config(changed)
-
-    split = draw_target(config, inputs)
-    found = tune(candidate, inputs_of, Store(folder / "store"), trials=6, progress=Silence())
+    candidate, split = expand(config)[place], draw_target(config, from_config(config))
+    found = tune(
+        candidate, Audit.from_config, Store(folder / "store"), trials=config.tradeoff.trials, progress=Silence()
+    )
     return found, split
 
 
@@ -77,6 +76,34 @@ def test_the_best_on_validation_records_is_chosen_and_nobody_is_audited_on_them(
     again, _ = tuned(config, tmp_path)
     assert len(fits) == count
     assert again.values == found.values
+
+
+def test_values_that_are_lists_can_be_tuned(tmp_path):
+    pytest.importorskip("torch")
+    recipe = {"kind": "torch", "model": "mlp", "epochs": 1, "batch_size": 32}
+    told = {"baselines": [], "trials": 6, "tune": {"hidden": [[4], [8, 4]]}}
+    found, _ = tuned(config_of(tmp_path, recipe=recipe, tradeoff=told), tmp_path)
+    assert found.values[("recipe", "hidden")] in ([4], [8, 4])
+    assert 1 <= len(found.trials) <= 2
+
+
+def test_private_trials_are_independent_trainings_even_of_one_setting(tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("dp_accounting")
+    told = {"chain": [{"kind": "dp_sgd", "noise_multiplier": 1.0}], "recipe": {"lr": {"low": 0.5, "high": 0.5}}}
+    config = config_of(
+        tmp_path,
+        recipe={"kind": "torch", "model": "logistic", "epochs": 1, "batch_size": 64},
+        tradeoff={"baselines": [], "trials": 3, "defences": [told]},
+        seed=2,
+    )
+    found, _ = tuned(config, tmp_path, place=1)
+    accuracies = [one.accuracy for one in found.trials]
+    assert len(accuracies) == int(rng(seed_for(config.seed, "tuning"), "draws").geometric(1 / 3))
+    # Every draw is the same setting, and no training is the other: each has noise of its own.
+    assert len(accuracies) > 1
+    assert len(set(accuracies)) > 1
+    assert found.alike
 
 
 def test_tuning_without_validation_records_is_refused(tmp_path):

@@ -1,16 +1,62 @@
-"""Features of a record relative to what models that did not train on it show: how odd they are for this record."""
+"""Features of a record relative to what models with and without it show: how odd they are for this record."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from vestige.attacks.base import Evidence
+from vestige.attacks.base import Attack, Evidence
+from vestige.attacks.standing import blocks_of, narrowed, stand_ins, standing, without_block
 from vestige.signals.base import Signals, SignalTable
 from vestige.target import FloatArray
 
 ROWS = 512
+
+
+def judged(evidence: Evidence, key: str, attacks: Sequence[Attack], *, models: int) -> Evidence | None:
+    """Return the evidence with more features of each record, and as references up to ``models`` that stand for targets.
+
+    The features: as measured; less their mean over OUT references; less that over IN references; and the scores of
+    ``attacks``, which calibrate record by record. A reference in the target's place is compared with those of other
+    blocks only, and the target itself with one block less than there is, so that all have equally many. None when some
+    record would then lack models that trained on it, or models that did not.
+    """
+    places = stand_ins(evidence, models)
+    if not places:
+        return None
+    own, blocks = np.array(_matrix(evidence.target(key)[None])[0]), blocks_of(evidence)
+    # One by one the models in the target's place, then the target itself.
+    groups = [np.flatnonzero(blocks == blocks[place]) for place in [*places, places[-1]]]
+    sides = np.stack([evidence.outside(), evidence.masks]).astype(np.float64)
+    counts = [sides.sum(axis=1) - sides[:, group].sum(axis=1) for group in groups]
+    if min(count.min() for count in counts) < 1:
+        return None
+    width = own.shape[1]
+    found = np.empty((len(groups), len(evidence), 1, 3 * width + len(attacks)), np.float32)
+    for start, stop in evidence.blocks(ROWS):
+        values = _matrix(evidence.reference(key, start, stop)).astype(np.float64)
+        part = sides[:, :, start:stop]
+        total = np.einsum("smn,mnk->snk", part, values)
+        for turn, (group, count) in enumerate(zip(groups, counts, strict=True)):
+            others = total - np.einsum("smn,mnk->snk", part[:, group], values[group])
+            usual = others / count[:, start:stop, None]
+            shown = values[places[turn]] if turn < len(places) else own[start:stop]
+            found[turn, start:stop, 0, : 3 * width] = np.concatenate(
+                [shown, shown - usual[0], shown - usual[1]], axis=1
+            )
+    for turn in range(len(groups)):
+        place = standing(evidence, places[turn]) if turn < len(places) else without_block(evidence, places[-1])
+        for column, attack in enumerate(attacks, 3 * width):
+            found[turn, :, 0, column] = attack.score(narrowed(place, attack.needs))
+    return replace(
+        evidence,
+        own=SignalTable({key: found[-1:]}, len(evidence), 1),
+        shadows=SignalTable({key: found[:-1]}, len(evidence), len(places)),
+        masks=evidence.masks[places],
+        block=blocks[places],
+    )
 
 
 def relative(evidence: Evidence, key: str, *, models: int) -> Evidence | None:

@@ -183,7 +183,7 @@ def _alone(seed: int) -> Iterator[None]:
     """One thread and a generator of its own: the same bits every time, and nothing left changed."""
     import torch
 
-    from vestige.backends.ensemble import memory
+    from vestige.backends import memory
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -15,7 +15,7 @@ from vestige.log_parts import Layer
 from vestige.privacy_claim import FORMAL, PrivacyClaim
 from vestige.seeds import rng
 from vestige.split import Split
-from vestige.target import IntArray, Recipe, Target
+from vestige.target import Access, IntArray, Recipe, Target
 
 if TYPE_CHECKING:
     from vestige.auditing.inputs import Inputs
@@ -41,6 +41,13 @@ def set_aside(split: Split, layers: Layers) -> tuple[Split, IntArray]:
             hint="Raise [data] population, or add records.",
         )
     return replace(split, population=np.sort(order[half:])), np.sort(order[:half])
+
+
+def facing(layers: Layers, access: Access) -> Layers:
+    """Return the layers that stand in an adversary's way: whoever has the weights asks no one for answers."""
+    if access < Access.WHITE_BOX or not layers.answers:
+        return layers
+    return Layers(tuple((name, defence) for name, defence in layers.named if defence in layers.training))
 
 
 def under(recipe: Recipe | None, layers: Layers, reserve: IntArray) -> Recipe | None:
@@ -98,6 +105,8 @@ def logged(layers: Layers, recipe: Recipe | None, members: int) -> list[Layer]:
                 guarantee=defence.guarantee,
                 paper=defence.paper,
                 claim=None if own is None else own.to_dict(),
+                stage="answers" if defence in layers.answers else "training",
+                adaptive=list(defence.adaptive),
             )
         )
     return found

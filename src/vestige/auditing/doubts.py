@@ -139,7 +139,9 @@ def _figures(outcome: Outcome, attacks: list[AttackResult]) -> Iterator[checks.C
     yield checks.all_scores_equal({label: found.target for label, found in scores.items()})
     points = {title: result.operating_points[-1] for title, result in ran.items() if result.operating_points}
     yield checks.operating_point_off({title: (point.fpr_asked, point.fpr) for title, point in points.items()})
-    yield checks.auc_below_half({title: result.auc for title, result in ran.items()})
+    layers = outcome.audit.inputs.defences
+    misleading = [name for name, defence in layers.named if defence in layers.answers]
+    yield checks.auc_below_half({title: result.auc for title, result in ran.items()}, misled_by=misleading)
     if "loss" in ran:
         compared = {label: ran[label].auc for label, found in scores.items() if _claims_more(found.attack, label)}
         yield checks.weaker_than_loss(ran["loss"].auc, compared)

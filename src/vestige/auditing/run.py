@@ -12,7 +12,7 @@ from vestige.attacks import resolve, unfit
 from vestige.attacks.assemble import Field
 from vestige.attacks.base import Attack
 from vestige.auditing.claims import chosen, declared
-from vestige.auditing.defending import NOBODY, claimed, in_front, set_aside, under
+from vestige.auditing.defending import NOBODY, claimed, facing, in_front, set_aside, under
 from vestige.auditing.drawing import check_targets, draw_split, draw_target
 from vestige.auditing.inputs import Fetching, Inputs, from_config, member_column
 from vestige.auditing.knowledge import (
@@ -35,6 +35,7 @@ from vestige.auditing.protocol import Scores, carry_over, compare, lacking, run,
 from vestige.auditing.results import Outcome, unrun, write_log
 from vestige.auditing.updates import check_updates, updated
 from vestige.config import AuditConfig
+from vestige.defend.layers import Layers
 from vestige.errors import UsageError, VestigeError
 from vestige.log import AttackResult, AuditLog
 from vestige.progress import Progress, Silence
@@ -142,7 +143,7 @@ class Audit:
                 object.__setattr__(self, "config", config)
             split, reserve = set_aside(draw_target(self.config, self.inputs), layers)
             object.__setattr__(self, "reserve", reserve)
-            given = in_front(self.inputs, split, layers, reserve, self.config.seed)
+            given = in_front(self.inputs, split, self._layers, reserve, self.config.seed)
         if given is not None:
             object.__setattr__(self, "counting", CountingTarget(given))
 
@@ -157,6 +158,11 @@ class Audit:
         """What the adversary sees: as configured, and no more than the target shows."""
         asked = self.inputs.defences.shows(Access.parse(self.config.audit.access))
         return asked if self.counting is None else min(asked, self.counting.access)
+
+    @property
+    def _layers(self) -> Layers:
+        """The defences that the adversary faces."""
+        return facing(self.inputs.defences, Access.parse(self.config.audit.access))
 
     @property
     def blind(self) -> bool:
@@ -295,14 +301,14 @@ class Audit:
         return self.elsewhere is not None and any(attack.needs.side != "none" for _, attack in self.attacks)
 
     def _recipe(self) -> Recipe:
-        found = under(self.inputs.recipe, self.inputs.defences, self.reserve)
+        found = under(self.inputs.recipe, self._layers, self.reserve)
         return found or _NoRecipe()  # type: ignore[return-value]
 
     def _shadow_recipe(self) -> Recipe:
         config = self.config
         found = shadow_recipe(config.shadow, self.inputs.recipe, config.recipe, config.seed)
         if config.shadow.defences == "known":
-            found = under(found, self.inputs.defences, self.reserve)
+            found = under(found, self._layers, self.reserve)
         return found or _NoRecipe()  # type: ignore[return-value]
 
     def _train_target(self, split: Split, demand: Demand, progress: Progress) -> dict[str, Signals]:

@@ -35,7 +35,7 @@ class Features:
             return np.ascontiguousarray(raw, np.int64)
         out = np.asarray(raw, np.float32)
         if self.shift is not None and self.scale is not None:
-            out = (out - self.shift) * self.scale
+            out = (out - self.shift if self.shift.any() else out) * self.scale
         return np.ascontiguousarray(out, np.float32)
 
     def bytes_of(self, x: Any) -> NDArray[np.uint8] | None:

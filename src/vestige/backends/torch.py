@@ -122,6 +122,11 @@ class TorchRecipe:
         if not rows:
             return []
         _check_rows(rows, len(records))
+        if self.stopping is not None and np.isin(np.concatenate(rows), self.stopping.rows).any():
+            raise UsageError(
+                "Some of the records that decide when to stop are to be trained on.",
+                hint="Leave them out of the training rows: a loss that falls on members says nothing.",
+            )
         if compiled.takes(self):
             from vestige.backends.compiled.setup import Setup as Compiled
 

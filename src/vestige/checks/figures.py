@@ -35,10 +35,13 @@ def all_scores_equal(scores: Mapping[str, NDArray[Any]]) -> Check | None:
     )
 
 
-def auc_below_half(aucs: Mapping[str, Measured], *, confidence: float = 0.95) -> Check | None:
+def auc_below_half(
+    aucs: Mapping[str, Measured], *, misled_by: Sequence[str] = (), confidence: float = 0.95
+) -> Check | None:
     """Doubt attacks whose AUC lies below one half beyond its interval, widened because several attacks are looked at.
 
-    An error below 0.45, where no chance and no weak signal explains it.
+    An error below 0.45, where no chance and no weak signal explains it. ``misled_by``: defences that change the
+    answers; where other attacks find more under them than these miss, it is a warning.
     """
     wider = _bonferroni(len(aucs), confidence)
     below = {
@@ -49,6 +52,14 @@ def auc_below_half(aucs: Mapping[str, Measured], *, confidence: float = 0.95) ->
     if not below:
         return None
     listed = ", ".join(f"{name} ({value:.3f})" for name, value in sorted(below.items(), key=lambda item: item[1]))
+    sure = [auc.value - wider * (auc.value - auc.low) for auc in aucs.values() if auc.value and auc.low is not None]
+    # With members and others exchanged, the strongest attacks would be the ones below.
+    if misled_by and max(sure, default=0.0) - 0.5 > 0.5 - min(below.values()):
+        message = (
+            f"The AUC is below one half for {listed}: the answers as {' and '.join(misled_by)} changes them mislead "
+            "it, while other attacks tell members. Whoever noticed would say the opposite."
+        )
+        return check("auc-below-half", "warning", message)
     level: Level = "error" if min(below.values()) < CLEARLY_BELOW else "warning"
     return check("auc-below-half", level, f"The AUC is below one half for {listed}.")
 

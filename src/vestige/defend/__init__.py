@@ -13,6 +13,9 @@ from vestige.registry import Registry, load
 DEFENCES = Registry("defences", {
     "dp_sgd": "vestige.defend.private.dp_sgd:DPSGD",
     "adaptive_clipping": "vestige.defend.private.adaptive_clipping:AdaptiveClipping",
+    "idp_sgd": "vestige.defend.private.idp_sgd:IDPSGD",
+    "renyi_filter": "vestige.defend.private.renyi_filter:RenyiFilter",
+    "pate": "vestige.defend.private.pate:PATE",
     "dp_erm_output": "vestige.defend.convex.defences:OutputPerturbation",
     "dp_erm_objective": "vestige.defend.convex.defences:ObjectivePerturbation",
     "amp": "vestige.defend.convex.defences:ApproximateMinima",
@@ -59,9 +62,14 @@ def layers_of(tables: Iterable[Mapping[str, Any]]) -> Any:
 
 
 _LAZY = {
+    "DiscreteGaussian": "vestige.defend.private.mechanisms:DiscreteGaussian",
+    "DiscreteLaplace": "vestige.defend.private.mechanisms:DiscreteLaplace",
     "DPHuberSVM": "vestige.defend.convex.estimators:DPHuberSVM",
     "DPLogisticRegression": "vestige.defend.convex.estimators:DPLogisticRegression",
+    "Gaussian": "vestige.defend.private.mechanisms:Gaussian",
+    "Laplace": "vestige.defend.private.mechanisms:Laplace",
     "MemGuard": "vestige.defend.serving:MemGuard",
+    "PrivacyBudget": "vestige.defend.private.budget:PrivacyBudget",
     "serve": "vestige.defend.serving:serve",
 }
 

@@ -71,23 +71,18 @@ class Layers:
         return left_of(access, self.answers)
 
     def claim(self, recipe: Recipe, members: int, answers: int | None = None) -> PrivacyClaim | None:
-        """Return the strongest claim that is true of the whole chain, or None when nothing is proven.
+        """Return the claim that is true of the whole chain, or None when nothing is proven.
 
-        One formal layer carries the claim, and the others add what they assume. Answer defences that are functions of
-        the model's answers alone are post-processing; one that reads the members again voids a claim on the weights.
+        One formal layer carries the claim, and every other adds what it takes for granted (its ``assumes``). What a
+        chain that stands does to the model's answers is post-processing: `conflicts` refuses any other.
         """
         weights = [c for d in self.training if (c := d.claim(recipe, members)) is not None and c.guarantee in FORMAL]
         served = [c for d in self.answers if (c := d.claim(answers)) is not None and c.guarantee in FORMAL]
-        if len(weights) > 1:
-            raise ConfigError(
-                "[[defences]]: two layers each spend a privacy budget on the training, and no claim covers both.",
-                hint="Keep one formal training-time defence.",
-            )
-        reads = [name for name, d in self.named if Trait.READS_MEMBERS_AT_SERVING in d.traits]
-        if weights and reads:
-            text = f"the claim is about the released weights; the answers of {', '.join(reads)} read the members again"
-            return replace(weights[0], excludes=(*weights[0].excludes, text))
-        return (weights + served)[0] if weights or served else None
+        if not weights and not served:
+            return None
+        claim = (weights + served)[0]
+        assumed = [text for _, d in self.named for text in getattr(d, "assumes", ()) if text not in claim.assumptions]
+        return replace(claim, assumptions=(*claim.assumptions, *assumed)) if assumed else claim
 
 
 def left_of(access: Access, answers: Sequence[AnswerDefence]) -> Access:
@@ -109,12 +104,26 @@ def conflicts(named: Sequence[tuple[str, Defence]]) -> list[str]:
             f"'{coupling[0]}' makes a record's gradient depend on other records, which voids the differential privacy "
             f"of '{clipping[0]}'. Remove one of them."
         )
+    formal = [name for name, d in named if isinstance(d, TrainingDefence) and d.guarantee == "G1"]
+    if len(formal) > 1:
+        found.append(
+            f"'{formal[0]}' and '{formal[1]}' each spend a privacy budget on the training, and no claim covers both. "
+            "Keep one of them."
+        )
+    reading = having[Trait.READS_MEMBERS_AT_SERVING]
+    if formal and reading:
+        found.append(
+            f"'{reading[0]}' is fitted to answers about the training records, outside the privacy budget of "
+            f"'{formal[0]}', which would no longer cover what is answered. Remove one of them: the other defences of "
+            "the answers need no records."
+        )
     owners = having[Trait.REPLACES_TRAINING]
-    others = [name for name, d in named if isinstance(d, TrainingDefence) and name not in owners]
-    if len(owners) > 1:
+    training = [name for name, d in named if isinstance(d, TrainingDefence)]
+    late = training[training.index(owners[0]) + 1 :] if owners else []
+    if len(owners) > 1 and not {*owners} <= {*formal}:
         found.append(f"'{owners[0]}' and '{owners[1]}' each train in a way of their own. Keep one of them.")
-    elif owners and others and [n for n, d in named if isinstance(d, TrainingDefence)].index(owners[0]) == 0:
-        found.append(f"'{others[0]}' would change a training loop that '{owners[0]}' does not run. List it before it.")
+    elif late and len(owners) == 1:
+        found.append(f"'{late[0]}' would change a training loop that '{owners[0]}' does not run. List it before it.")
     return found + _disordered([(name, d) for name, d in named if isinstance(d, AnswerDefence)])
 
 

@@ -15,6 +15,7 @@ from vestige.canonical import digest
 from vestige.defend.base import AnswerDefence, Answerer, Serving
 from vestige.defend.layers import Layers, left_of
 from vestige.defend.tickets import KEY_BYTES, Tickets
+from vestige.errors import AccessError
 from vestige.records import Records
 from vestige.seeds import rng, seed_for
 from vestige.target import Access, BatchRecipe, IntArray, Outputs, Recipe, Target, require
@@ -23,14 +24,25 @@ _MARK = "answers."
 
 
 class DefendedTarget:
-    """A model with its answer defences in front; ``inner`` is the model itself, for whoever sees its weights."""
+    """A model with its answer defences in front; ``inner`` is the model itself, for whoever sees its weights.
 
-    def __init__(self, inner: Target, answerers: Sequence[Answerer], key: bytes, access: Access) -> None:
+    ``access``: the most that is left to see; ``answered``: the most of it that can be asked for, labels or scores.
+    """
+
+    def __init__(
+        self, inner: Target, answerers: Sequence[Answerer], key: bytes, access: Access, answered: Access = Access.SCORE
+    ) -> None:
         self.inner, self.answerers, self._key, self.access = inner, tuple(answerers), key, access
+        self.answered = min(access, answered)
 
     def query(self, x: Any, want: Access) -> Outputs:
         """Answer a batch of records as the defences let it."""
         require(self, want)
+        if min(want, Access.SCORE) > self.answered:
+            raise AccessError(
+                f"This needs {want.label} access, and the defences leave {self.answered.label}s to be answered.",
+                hint="Choose attacks for label access, or audit with access = 'white_box', which sees past answers.",
+            )
         outputs = self.inner.query(x, min(Access.SCORE, self.inner.access))
         tickets = Tickets(x, self._key)
         for answerer in self.answerers:
@@ -39,7 +51,13 @@ class DefendedTarget:
             return Outputs("labels", outputs.values.argmax(1).astype(np.int64))
         return outputs
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def __getattr__(self, name: str) -> Any:
+        # Not every model can be kept (sklearn's cannot), and whether one can is asked by whether it has a state.
+        if name == "state" and hasattr(self.inner, "state"):
+            return self._whole_state
+        raise AttributeError(name)
+
+    def _whole_state(self) -> dict[str, NDArray[Any]]:
         """Return the model's own state, and what its defences were fitted to."""
         found: dict[str, NDArray[Any]] = dict(self.inner.state())  # type: ignore[attr-defined]
         for place, answerer in enumerate(self.answerers):
@@ -90,7 +108,7 @@ class DefendedRecipe:
             mark = f"{_MARK}{place}."
             answerers.append(defence.restore({n.removeprefix(mark): a for n, a in state.items() if n.startswith(mark)}))
         inner = self.inner.restore(records, own)  # type: ignore[attr-defined]
-        return DefendedTarget(inner, answerers, _key_of(own), left_of(inner.access, self.answers))
+        return _behind(inner, answerers, _key_of(own), self.answers)
 
     def __getattr__(self, name: str) -> Any:
         # What is asked of the recipe beside its contract (epochs, chunk_size, follow) is asked of the inner one.
@@ -117,12 +135,18 @@ def served(
     if key is None:
         key = _key_of(target.state()) if hasattr(target, "state") else rng(seed, "answers", "key").bytes(KEY_BYTES)
     for place, defence in enumerate(answers):
-        so_far = DefendedTarget(target, found, key, left_of(target.access, answers[:place])) if found else target
+        so_far = _behind(target, found, key, answers[:place]) if found else target
         serving = Serving(
             target=so_far, records=records, rows=rows, reserve=reserve, seed=seed_for(seed, "answers", place)
         )
         found.append(defence.prepare(serving))
-    return DefendedTarget(target, found, key, left_of(target.access, answers))
+    return _behind(target, found, key, answers)
+
+
+def _behind(
+    target: Target, answerers: Sequence[Answerer], key: bytes, answers: Sequence[AnswerDefence]
+) -> DefendedTarget:
+    return DefendedTarget(target, answerers, key, left_of(target.access, answers), left_of(Access.SCORE, answers))
 
 
 def defended(recipe: Recipe, layers: Layers, reserve: IntArray) -> Recipe:

@@ -65,7 +65,7 @@ class Served:
     @property
     def access(self) -> Access:
         """What is left to see: labels, or scores."""
-        return min(self._target.access, Access.SCORE)
+        return self._target.answered
 
     def query(self, x: Any, want: Access) -> Outputs:
         """Answer a batch as a target under audit does; raises AccessError where ``want`` exceeds ``access``."""

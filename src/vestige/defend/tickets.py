@@ -22,6 +22,8 @@ _SHORT = 32
 """Up to so many numbers a row, BLAKE2 reads it in one block and nothing is gained by folding it first."""
 _PIECE, _BITS, _FOLDS = 1024, 26, 5
 """Numbers folded at once, bits of each secret factor, folds: 1024 · 2 halves · 2¹⁶ · 2²⁶ = 2⁵³, exact in a double."""
+_CELLS, _SCALE, _STEPS, _FARTHEST = 8, 1 << 6, 1 << 8, float(1 << 33)
+"""Directions of the grid, units of their factors, steps in one grain, and the farthest step: 1024 · 2⁹ · 2³³ ≤ 2⁵³."""
 _BINS, _EDGE = 1 << 16, 256
 """Bins of the normal quantiles, and how many at each end are too curved for straight lines."""
 _BLOCK = 1 << 15
@@ -48,22 +50,40 @@ class Tickets:
         found = b"".join([hashed(row, digest_size=8, key=self._key).digest() for row in _rows(self._x, self._key)])
         return np.frombuffer(found, np.uint64)
 
-    def coarse(self, grain: float) -> Tickets:
-        """Return the tickets of the queries with every number rounded to a multiple of ``grain``.
+    def near(self, grain: float) -> Tickets:
+        """Return tickets that queries close to each other share: those of the cells of a secret grid.
 
-        Queries that differ by less mostly draw the same, so that moving a record a little buys no fresh draw.
+        Numbers are projected on a few secret directions, and the projections rounded to multiples of ``grain``. A query
+        that is moved by ``e`` (root mean square over its numbers) leaves its cell with a probability of about 6 e /
+        grain, however many numbers it has; one that is moved by more than ``grain`` nearly always does. Text and
+        columns that are not numbers count as they stand. A grain of 0 returns the queries' own tickets.
         """
         if not grain:
             return self
-        if hasattr(self._x, "select_dtypes"):
-            frame = self._x.copy()
-            for name in frame.select_dtypes("number").columns:
-                frame[name] = np.rint(frame[name].to_numpy(np.float64) / grain) + 0.0
-            return Tickets(frame, self._key)
-        array = np.asarray(self._x)
-        if array.dtype.kind not in "biuf":
+        flat = _numbers(self._x)
+        if not flat.size:
             return self
-        return Tickets(np.rint(np.asarray(array, np.float32) * np.float32(1 / grain)), self._key)
+        cells = self._cells(flat, grain)
+        if not hasattr(self._x, "select_dtypes"):
+            return Tickets(cells, self._key)
+        rest = self._x.select_dtypes(exclude="number")
+        return Tickets(rest.assign(**{f"cell {k}": column for k, column in enumerate(cells.T)}), self._key)
+
+    def _cells(self, flat: NDArray[Any], grain: float) -> NDArray[np.float64]:
+        factors, shifts = _directions(self._key, flat.shape[1])
+        found = np.zeros((len(flat), _CELLS))
+        size = max(1, _BLOCK // min(flat.shape[1], _PIECE))
+        for start in range(0, flat.shape[1], _PIECE):
+            own = factors[start : start + _PIECE]
+            for first in range(0, len(flat), size):
+                steps = _as_float32(flat[first : first + size, start : start + _PIECE]).astype(np.float64)
+                steps *= _STEPS / grain
+                np.nan_to_num(steps, copy=False, nan=0.0)
+                np.clip(np.rint(steps, out=steps), -_FARTHEST, _FARTHEST, out=steps)
+                # Whole numbers again: whoever else is asked in the batch, a query falls into the same cell.
+                found[first : first + size] += steps @ own
+        found *= 1 / (_STEPS * _SCALE * np.sqrt(flat.shape[1]))
+        return np.floor(found + shifts) + 0.0
 
     def uniform(self, columns: int, stream: str) -> NDArray[np.float64]:
         """Return (R, columns) draws strictly between 0 and 1; defences in one chain use streams of their own."""
@@ -107,6 +127,22 @@ class Tickets:
             state *= _SECOND
             state ^= state >> np.uint64(31)
             yield slice(first, first + len(state)), state
+
+
+def spread(x: Any) -> float:
+    """Return how far apart two of these queries lie: the root mean square over their numbers and over all pairs."""
+    flat = _numbers(x).astype(np.float64)
+    return float(np.sqrt(2 * np.nan_to_num(flat).var(0).mean())) if flat.size else 0.0
+
+
+def _numbers(x: Any) -> NDArray[Any]:
+    """Return the numbers of each query, flat; no columns where it has none."""
+    if hasattr(x, "select_dtypes"):
+        return np.asarray(x.select_dtypes("number").to_numpy(np.float64, na_value=np.nan))
+    array = np.asarray(x)
+    if array.dtype.kind not in "biuf" or not array.size:
+        return np.zeros((len(array), 0))
+    return array.reshape(len(array), -1)
 
 
 def _unit(mixed: NDArray[np.uint64]) -> NDArray[np.float64]:
@@ -170,3 +206,12 @@ def _folded(flat: NDArray[Any], key: bytes) -> NDArray[np.float64]:
 def _factors(key: bytes, width: int) -> NDArray[np.float64]:
     stream = hashlib.shake_256(b"folds" + key).digest(2 * width * _FOLDS * 4)
     return (np.frombuffer(stream, np.uint32) & np.uint32((1 << _BITS) - 1)).astype(np.float64).reshape(-1, _FOLDS)
+
+
+@lru_cache(maxsize=4)
+def _directions(key: bytes, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (width, cells) whole factors of a normal law, of 64 units a standard deviation, and (cells,) shifts."""
+    stream = hashlib.shake_256(b"cells" + key).digest(2 * (width + 1) * _CELLS * 4)
+    shares = (np.frombuffer(stream, np.uint64) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    normal = scipy.special.ndtri(np.clip(shares[:-_CELLS], 2.0**-50, 1 - 2.0**-50)) * _SCALE
+    return np.clip(np.rint(normal), 1 - 8 * _SCALE, 8 * _SCALE - 1).reshape(width, _CELLS), shares[-_CELLS:]

@@ -13,6 +13,8 @@ from markupsafe import Markup, escape
 
 from vestige.log import AttackResult, AuditLog, Figure, Operational
 from vestige.report import agreement, charts, claims, divergence, risk_charts, threat, wording
+from vestige.report.compliance import page as compliance
+from vestige.report.compliance.schema import MARKS
 from vestige.report.glossary import DEFINITIONS, TERMS
 from vestige.report.svg import shortened
 from vestige.report.verdict import asked_at, finished, headline_fpr, ranked, rates, resolved_rates, verdict, withheld
@@ -263,7 +265,8 @@ def contents(log: AuditLog) -> list[tuple[str, str]]:
     listed = [("results", "Results"), ("risk", "Who is at risk")]
     listed.insert(0 if log.canary is not None else 2, ("claim", claim_heading(log)))
     listed += [("trust", "Whether to believe it"), ("gate", "Gate")]
-    listed += [("adversary", "Adversary"), ("cost", "Data and cost"), ("reference", "Definitions and glossary")]
+    listed += [("adversary", "Adversary"), ("cost", "Data and cost"), ("compliance", "Impact assessment")]
+    listed += [("reference", "Definitions and glossary")]
     absent = {"risk": log.risk is None, "gate": not log.findings, "claim": not (log.epsilon or log.claim)}
     return [(key, words) for key, words in listed if not absent.get(key, False)]
 
@@ -306,6 +309,8 @@ def render(log: AuditLog) -> str:
             untested=threat.untested(log),
             audited=audited(log),
             cost=cost(log),
+            compliance=compliance.shown(log),
+            marks=MARKS,
             definitions=DEFINITIONS,
             terms=TERMS,
             version=str(log.provenance.get("vestige", "")),

@@ -84,6 +84,8 @@ def _bounds(log: AuditLog) -> list[str]:
 
 def render(log: AuditLog) -> str:
     """Return the log as Markdown."""
+    from vestige.report.compliance.markdown import brief  # which reads this module
+
     said, people, shadow = verdict(log), log.population, log.shadow
     lines = [f"### Membership audit of {plain(log.name)}: {MARKS[said.level]}", "", f"**{plain(said.sentence)}**", ""]
     lines += [f"- {plain(line)}" for line in said.details]
@@ -103,5 +105,6 @@ def render(log: AuditLog) -> str:
     lines += [f"- *Agreement*: {plain(alike)}."] if (alike := agreement.said(log)) else []
     lines += [f"- *Unlikeness*: {plain(unlike)}."] if (unlike := divergence.said(log)) else []
     lines += ["", "Not tested:", "", *(f"- {plain(gap)}" for gap in untested(log)), "", "</details>", ""]
+    lines += ["<details><summary>For an impact assessment</summary>", "", *brief(log), "</details>", ""]
     lines += [f"<sub>{' · '.join(facts)} · {plain(log.created)}</sub>"]
     return "\n".join(lines) + "\n"

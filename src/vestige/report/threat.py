@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vestige.log import AuditLog
-from vestige.report import canaries
+from vestige.report import canaries, defended
 from vestige.report.wording import count, listed, rate, sentence
 
 SEEN = {
@@ -75,7 +75,7 @@ def knowledge(log: AuditLog) -> list[tuple[str, str]]:
     if queries:
         facts.append(("May ask", f"Up to {count(queries, 'query', 'queries')} about each record."))
     kept = defences(log)
-    facts.append(("Faces", f"The defence {listed(kept)}, and adapts to it." if kept else "No defence."))
+    facts.append(("Faces", defended.faced(log, kept)))
     facts.append(("Does not know", "Which of the records the target was trained on. No attack is ever shown this."))
     return facts
 
@@ -98,6 +98,7 @@ def untested(log: AuditLog) -> list[str]:
         for r in log.attacks
         if r.status != "ok"
     ]
+    gaps += defended.unrun(log)
     stronger = {"label": "scores or weights", "score": "the weights, gradients or training snapshots"}.get(
         log.target.access
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from vestige.log_parts import Figure
 from vestige.report.html import environment, flat
 from vestige.report.tradeoff_chart import key, pareto
 from vestige.report.tradeoff_words import (
@@ -41,6 +42,8 @@ def render(log: TradeoffLog) -> str:
             number_of=number_of,
             name_of=name_of,
             points_lost=points_lost,
+            bare=lambda figure: Figure(value=figure.value),
+            planted=next((point.planted for point in log.points if point.placed and point.planted), None),
             times=times,
             claim_of=claim_of,
             bound_of=bound_of,

@@ -15,6 +15,7 @@ from vestige.report.markdown import plain
 from vestige.report.tradeoff_words import (
     beaten_by,
     claim_of,
+    measured,
     name_of,
     numbers,
     points_lost,
@@ -41,6 +42,7 @@ def table(log: TradeoffLog) -> tuple[list[str], list[dict[str, Any]]]:
             "accuracy_lost": point.accuracy_lost,
             "leakage": point.leakage,
             "most_exposed": point.exposed,
+            "canaries": point.canary,
         }
         for name, figure in figures.items():
             row |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
@@ -50,7 +52,7 @@ def table(log: TradeoffLog) -> tuple[list[str], list[dict[str, Any]]]:
         claim = point.claim
         row |= {"epsilon": None if claim is None else claim.epsilon, "delta": None if claim is None else claim.delta}
         row |= {"epsilon_tuned": None if claim is None else claim.tuned}
-        row |= {"epsilon_measured": next((one.value for one in point.epsilon if one.primary), None)}
+        row |= {"epsilon_measured": measured(point)}
         row |= {"on_front": point.on_front, "dominated_by": " ".join(point.dominated_by)}
         rows.append(row)
     return list(rows[0]) if rows else [], rows
@@ -80,16 +82,23 @@ def _cells(log: TradeoffLog, point: TradeoffPoint, *, brief: bool) -> list[str]:
         points_lost(Figure(value=point.accuracy_lost.value) if brief else point.accuracy_lost),
         share(point.leakage),
         share(point.exposed),
+        share(point.canary),
         times(point.cost),
-        point.guarantee or "none",
-        claim_of(point),
+        *([_promise(point)] if brief else [point.guarantee or "none", claim_of(point)]),
         beaten_by(point, numbers(log)),
     ]
 
 
-def _heads(log: TradeoffLog) -> list[str]:
+def _promise(point: TradeoffPoint) -> str:
+    """Write the class of a guarantee, and ε where one is promised: ``G1 ε 3``."""
+    promised = point.claim is not None and point.guarantee in ("G1", "G2")
+    return f"{point.guarantee} ε {claim_of(point)}" if promised else point.guarantee or "none"
+
+
+def _heads(log: TradeoffLog, *, brief: bool) -> list[str]:
     leak = "Leakage" if log.fpr is None else f"TPR at {rate(log.fpr)}"
-    return ["No.", "Candidate", "Accuracy", "Points lost", leak, "Most exposed", "Cost", "Class", "ε", "Beaten by"]
+    tail = ["Most exposed", "Canaries", "Cost", *(["Class"] if brief else ["Class", "ε"]), "Beaten by"]
+    return ["No.", "Candidate", "Accuracy", "Points lost", leak, *tail]
 
 
 def markdown(log: TradeoffLog) -> str:
@@ -98,7 +107,7 @@ def markdown(log: TradeoffLog) -> str:
     for one in recommendations(log):
         lines += [f"**{plain(one.question)}.** {plain(one.answer)}", ""]
         lines += [f"- {plain(line)}" for line in (*one.costs, *one.unknown)] + [""]
-    lines += [f"| {' | '.join(_heads(log))} |", "|--:|:--|" + "--:|" * 8]
+    lines += [f"| {' | '.join(_heads(log, brief=False))} |", "|--:|:--|" + "--:|" * 9]
     placed = [point for point in log.points if point.placed]
     lines += [f"| {' | '.join(plain(text) for text in _cells(log, point, brief=False))} |" for point in placed]
     lines += ["", "* on the front. Intervals allow for the number of attacks.".replace("* ", "\\* ", 1), ""]
@@ -114,15 +123,15 @@ def _why(point: TradeoffPoint) -> str:
 def print_tradeoff(log: TradeoffLog, console: Console) -> None:
     """Print the candidates as a table, what did not run, and what to use."""
     console.print(Text(log.name, style="bold"), highlight=False)
-    drawn = Table(box=None, pad_edge=False)
+    drawn = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     beaten = any(point.dominated_by for point in log.points)
-    heads = _heads(log) if beaten else _heads(log)[:-1]
+    heads = _heads(log, brief=True) if beaten else _heads(log, brief=True)[:-1]
     for k, head in enumerate(heads):
         drawn.add_column(
-            Text(head),
+            Text(head.replace(" ", "\n", 1)),
             justify="left" if k == 1 else "right",
             overflow="fold",
-            min_width=14 if k == 1 else len(max(head.split(), key=len)),
+            min_width=12 if k == 1 else len(max(head.split(), key=len)),
         )
     for point in log.points:
         if point.placed:

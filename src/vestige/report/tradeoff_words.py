@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vestige.log_parts import Figure
 from vestige.report.wording import count, listed, percent, rate, sentence, span
@@ -71,7 +71,13 @@ def leak(figure: Figure, floor: float) -> str:
 
 def recommendations(log: TradeoffLog) -> list[Recommendation]:
     """Return every question that was asked, answered."""
-    return [_answered(log, advice) for advice in log.advice]
+    found: list[Recommendation] = []
+    for k, advice in enumerate(log.advice):
+        one = _answered(log, advice)
+        if advice.choice and advice.choice in {before.choice for before in log.advice[:k]}:
+            one = replace(one, costs=["What it costs and what is not known: as above."], unknown=[])
+        found.append(one)
+    return found
 
 
 def _answered(log: TradeoffLog, advice: Advice) -> Recommendation:
@@ -94,15 +100,43 @@ def _answered(log: TradeoffLog, advice: Advice) -> Recommendation:
         return Recommendation(question=question, answer=told, tone="high", unknown=_unknown(log, None))
     point = log.point(advice.choice)
     use = "Train as you do now" if point.method == UNDEFENDED else f"Use {name_of(point)}"
-    doubt = "" if advice.sure else " Its figure keeps the limit; its interval does not, so that this is not sure."
     return Recommendation(
         question=question,
         answer=f"{use}: accuracy {percent(point.utility.accuracy.value or 0.0)}, "
-        f"leakage {leak(point.leakage, log.floor)}.{doubt}",
-        tone="low" if advice.sure else "moderate",
+        f"leakage {leak(point.leakage, log.floor)}.{_doubt(log, advice, point)}{_standing_out(advice, point)}",
+        tone="low" if advice.sure and not _standing_out(advice, point) else "moderate",
         costs=_costs(log, point),
         unknown=_unknown(log, point),
     )
+
+
+def _doubt(log: TradeoffLog, advice: Advice, point: TradeoffPoint) -> str:
+    """Say how sure it is that the limit is kept, and what would be chosen by the figures alone."""
+    if not advice.sure:
+        if point.doubts:
+            return " Its figure keeps the limit, and its audit doubts itself, so that this is not sure."
+        if not point.whole:
+            return " Its figure keeps the limit, and not every attack on it ran, so that this is not sure."
+        return " Its figure keeps the limit; its interval does not, so that this is not sure."
+    if not advice.perhaps:
+        return ""
+    other = log.point(advice.perhaps)
+    what = f"accuracy {percent(other.utility.accuracy.value or 0.0)}, leakage {percent(other.leakage.value or 0.0)}"
+    if advice.question == "lose":
+        what += f", {points_lost(other.accuracy_lost)} points lost"
+    return f" By its figures {name_of(other)} is better ({what}), and it is not sure that it keeps the limit."
+
+
+def _standing_out(advice: Advice, point: TradeoffPoint) -> str:
+    """Say when a limit that the average keeps is broken, beyond noise, for records that stand out."""
+    if advice.question != "leak":
+        return ""
+    over = [
+        f"{percent(figure.value or 0.0)} of {whose}"
+        for whose, figure in (("the most exposed members", point.exposed), ("canaries", point.canary))
+        if figure.low is not None and figure.low > advice.limit
+    ]
+    return f" That is the average: {listed(over)} are recognised." if over else ""
 
 
 def _costs(log: TradeoffLog, point: TradeoffPoint) -> list[str]:
@@ -118,12 +152,17 @@ def _costs(log: TradeoffLog, point: TradeoffPoint) -> list[str]:
         plain = next((one for one in log.points if one.method == UNDEFENDED and one.placed), None)
         if plain is not None:
             lines.append(f"Undefended, {leak(plain.leakage, log.floor)} would be given away.")
+    if point.labels_only:
+        lines.append("Whoever asks is told the label alone, and no scores.")
     if point.exposed.value is not None:
-        share = rate(point.most_exposed.share)
+        whose = " undefended" if point.most_exposed.undefended else ""
         lines.append(
-            f"Of members among the {share} most exposed records, {leak(point.exposed, 0.0)} are recognised "
-            "at the same thresholds: an average says little about them."
+            f"Of members among the {rate(point.most_exposed.share)} most exposed records{whose}, "
+            f"{leak(point.exposed, 0.0)} are recognised at the same thresholds: an average says little about them."
         )
+    if point.canary.value is not None and point.planted is not None:
+        kind = point.planted.kind.replace("_", " ")
+        lines.append(f"Of {kind} canaries in its training set, {leak(point.canary, 0.0)} are recognised.")
     if point.claim is not None and point.guarantee in ("G1", "G2"):
         lines.append(f"{_proven(point)}")
     elif point.method != UNDEFENDED:
@@ -151,13 +190,15 @@ def _unknown(log: TradeoffLog, point: TradeoffPoint | None) -> list[str]:
     placed = [one for one in log.points if one.placed]
     lines.append(
         f"It was picked among {count(len(placed), 'candidate')} by the very figures shown, which leans to the hopeful "
-        "side; the same trade-off with another seed tells how much."
+        "side. Whether the limit is kept allows for that; the figures themselves do not."
     )
     if point is not None:
         if point.leakage.high is not None and point.leakage.high < 2 * log.floor:
             lines.append(f"These records cannot show less than about {percent(log.floor)}.")
         if point.exposed.value is None:
             lines.append(f"The most exposed records: {point.exposed.reason or 'no attack ran'}.")
+        if point.canary.value is None:
+            lines.append(f"Canaries: {_no_canaries(point)}.")
         left = [r for r in point.results if r.status != "ok"]
         if left:
             lines.append(f"Attacks that did not run: {listed([r.attack for r in left])}. {sentence(left[0].reason)}")
@@ -168,8 +209,15 @@ def _unknown(log: TradeoffLog, point: TradeoffPoint | None) -> list[str]:
     lost = [one for one in log.points if not one.placed]
     if lost:
         lines.append(f"{count(len(lost), 'candidate')} could not be compared; the reasons are below.")
-    lines.append("Canaries, and adversaries who see the weights, are audits of their own.")
+    if log.config.get("audit", {}).get("access") != "white_box":
+        lines.append("Adversaries who see the weights are audits of their own.")
     return lines
+
+
+def _no_canaries(point: TradeoffPoint) -> str:
+    if point.planted is None:
+        return "none were planted"
+    return (point.planted.reason or point.canary.reason or "too few for this rate").rstrip(".")
 
 
 def states(log: TradeoffLog) -> list[tuple[str, str, str]]:
@@ -189,9 +237,17 @@ def states(log: TradeoffLog) -> list[tuple[str, str, str]]:
 
 
 def bound_of(point: TradeoffPoint) -> str:
-    """Write the measured lower bound on ε that is quoted: ``≥ 1.2``."""
-    shown = next((one for one in point.epsilon if one.primary and one.value is not None), None)
-    return "–" if shown is None or shown.value is None else f"≥ {shown.value:.2f}"
+    """Write the largest lower bound on ε that was measured, on records or on canaries: ``≥ 1.2``."""
+    value = measured(point)
+    return "–" if value is None else f"≥ {value:.2f}"
+
+
+def measured(point: TradeoffPoint) -> float | None:
+    """Return the largest lower bound on ε: the audit's that is quoted, or that of the canaries."""
+    shown = [one.value for one in point.epsilon if one.primary and one.value is not None]
+    if point.planted is not None and point.planted.epsilon is not None:
+        shown.append(point.planted.epsilon)
+    return max(shown, default=None)
 
 
 def claim_of(point: TradeoffPoint) -> str:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from vestige.log import AttackResult, AuditLog, Figure, Operational, TprPoint
-from vestige.report import canaries, claims
+from vestige.report import canaries, claims, defended
 from vestige.report.wording import ACCESS, confidence, count, listed, number, percent, rate, sentence, span
 from vestige.simultaneous import widened
 
@@ -219,6 +219,7 @@ def _details(log: AuditLog, attacks: Sequence[AttackResult], fpr: float | None) 
             f"{percent(usable.fpr.value)}{_within(usable.fpr)} and recognises "
             f"{percent(usable.tpr.value)}{_within(usable.tpr)}."
         )
+    lines += defended.said(log)
     if log.risk is not None and log.risk.at_risk:
         lines.append(
             f"{count(log.risk.at_risk, 'training record')} can be named with a probability of "

@@ -2,55 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from vestige.log_parts import Figure
 from vestige.tradeoff.results import Advice, TradeoffPoint
 
 USUAL_LEAK = 0.05
 USUAL_LOSS = 2.0
+Question = Literal["leak", "lose"]
 
 
-def choose(
-    points: Sequence[TradeoffPoint], question: Literal["leak", "lose"], limit: float, floor: float = 0.0
-) -> tuple[TradeoffPoint | None, bool]:
-    """Return the candidate to use, and whether the limit holds at the end of its interval too.
+class Ends(NamedTuple):
+    """How large a candidate's leakage and its lost accuracy may still be; None where that is not known."""
+
+    leakage: float | None
+    lost: float | None
+
+
+def bare(
+    question: Question, limit: float, points: Sequence[TradeoffPoint], ends: Mapping[str, Ends], floor: float = 0.0
+) -> Advice:
+    """Return the choice without its words.
 
     leak: the most accurate of those that leak at most ``limit``; lose: the one that leaks least of those that lose at
-    most ``limit`` of accuracy. One that is surely within the limit goes before one whose figure alone is. Leakages
-    below the ``floor`` are alike, and of those that leak alike the most accurate is taken.
+    most ``limit`` of accuracy. One whose end is within the limit goes before one whose figure alone is, which is then
+    told beside it. Leakages below the ``floor`` are alike, and of those that leak alike the most accurate is taken.
     """
     placed = [point for point in points if point.placed]
-    judged = {point.id: point.leakage if question == "leak" else point.accuracy_lost for point in placed}
-    for sure in (True, False):
-        able = [point for point in placed if _within(judged[point.id], limit, sure=sure)]
-        if able:
-            return min(able, key=_by_accuracy if question == "leak" else _by_leakage(floor)), sure
-    return None, False
+    sure = _best(question, [p for p in placed if _holds(_end(question, ends[p.id]), limit)], floor)
+    likely = _best(question, [p for p in placed if _holds(figure_of(p, question).value, limit)], floor)
+    if sure is None:
+        return Advice(question=question, limit=limit, choice="" if likely is None else likely.id)
+    other = likely is not None and _key(question, likely, floor) < _key(question, sure, floor)
+    return Advice(
+        question=question, limit=limit, choice=sure.id, sure=True, perhaps=likely.id if likely and other else ""
+    )
 
 
-def _within(figure: Figure, limit: float, *, sure: bool) -> bool:
-    end = figure.high if sure else figure.value
-    return end is not None and end <= limit + 1e-12
+def _end(question: Question, ends: Ends) -> float | None:
+    return ends.leakage if question == "leak" else ends.lost
 
 
-def _by_accuracy(point: TradeoffPoint) -> tuple[float, float]:
-    return -(point.utility.accuracy.value or 0.0), point.leakage.value or 0.0
+def figure_of(point: TradeoffPoint, question: Question) -> Figure:
+    """Return the figure that a question limits."""
+    return point.leakage if question == "leak" else point.accuracy_lost
 
 
-def _by_leakage(floor: float = 0.0) -> Callable[[TradeoffPoint], tuple[float, float, float]]:
-    def key(point: TradeoffPoint) -> tuple[float, float, float]:
-        value = max(point.leakage.value or 0.0, floor)
-        high = max(value if point.leakage.high is None else point.leakage.high, floor)
-        return (value if value <= floor else high), value, -(point.utility.accuracy.value or 0.0)
-
-    return key
+def _holds(value: float | None, limit: float) -> bool:
+    return value is not None and value <= limit + 1e-12
 
 
-def questions(leak_at_most: float | None, lose_at_most: float | None) -> list[tuple[Literal["leak", "lose"], float]]:
+def _best(question: Question, able: Sequence[TradeoffPoint], floor: float) -> TradeoffPoint | None:
+    return min(able, key=lambda point: _key(question, point, floor), default=None)
+
+
+def _key(question: Question, point: TradeoffPoint, floor: float) -> tuple[float, float]:
+    """Return what is least for the best candidate: by its figures, and of equal ones by the other figure."""
+    worse, leaks = -(point.utility.accuracy.value or 0.0), max(point.leakage.value or 0.0, floor)
+    return (worse, leaks) if question == "leak" else (leaks, worse)
+
+
+def questions(leak_at_most: float | None, lose_at_most: float | None) -> list[tuple[Question, float]]:
     """Return what is asked, limits as shares; both usual questions when neither was."""
-    asked: list[tuple[Literal["leak", "lose"], float]] = []
+    asked: list[tuple[Question, float]] = []
     if leak_at_most is not None:
         asked.append(("leak", leak_at_most))
     if lose_at_most is not None:
@@ -58,18 +73,7 @@ def questions(leak_at_most: float | None, lose_at_most: float | None) -> list[tu
     return asked or [("leak", USUAL_LEAK), ("lose", USUAL_LOSS / 100)]
 
 
-def nearest(points: Sequence[TradeoffPoint], question: Literal["leak", "lose"]) -> TradeoffPoint | None:
+def nearest(points: Sequence[TradeoffPoint], question: Question) -> TradeoffPoint | None:
     """Return the candidate that comes nearest to a limit that none keeps."""
-    placed = [point for point in points if point.placed]
-    if question == "leak":
-        return min(placed, key=_by_leakage(), default=None)
-    known = [point for point in placed if point.accuracy_lost.value is not None]
-    return min(known, key=lambda point: point.accuracy_lost.value or 0.0, default=None)
-
-
-def bare(
-    question: Literal["leak", "lose"], limit: float, points: Sequence[TradeoffPoint], floor: float = 0.0
-) -> Advice:
-    """Return the choice without its words."""
-    found, sure = choose(points, question, limit, floor)
-    return Advice(question=question, limit=limit, choice="" if found is None else found.id, sure=sure)
+    known = [point for point in points if point.placed and figure_of(point, question).value is not None]
+    return min(known, key=lambda point: figure_of(point, question).value or 0.0, default=None)

@@ -7,7 +7,7 @@ from typing import Any
 from vestige.errors import MissingDependency, VestigeError
 from vestige.log_parts import Layer
 from vestige.privacy_claim import FORMAL
-from vestige.tradeoff.results import Claimed
+from vestige.tradeoff.parts import Claimed
 
 GEOMETRIC = 1.0
 """The shape of the number of trials for which selection is cheapest among those that are easily drawn."""

@@ -12,7 +12,8 @@ from vestige.auditing.knowledge import relaxed
 from vestige.config import AuditConfig, DefenceConfig, GridConfig, RecipeConfig, TradeoffChain, TradeoffConfig
 from vestige.defend import layers_of
 from vestige.defend.layers import Layers
-from vestige.errors import ConfigError, VestigeError
+from vestige.errors import ConfigError, MissingDependency, VestigeError
+from vestige.tradeoff.canaries import check as check_canaries
 from vestige.tradeoff.ranges import Path, Range, open_values, put, said, swept
 
 UNDEFENDED = "undefended"
@@ -43,7 +44,7 @@ class Candidate:
 
     @property
     def layers(self) -> Layers:
-        """The candidate's defences; raises what is wrong with them."""
+        """The candidate's defences."""
         found: Layers = layers_of([{"kind": one.kind, **one.options} for one in self.config.defences])
         return found
 
@@ -55,7 +56,8 @@ class Candidate:
 def expand(config: AuditConfig) -> list[Candidate]:
     """Return the candidates: no defence, the baselines, the config's own chain, and the chosen defences.
 
-    Raises ConfigError for a config that no trade-off can be made of.
+    Raises ConfigError for a config that no trade-off can be made of, and for defences and recipes that no model could
+    have; that a defence does not suit this recipe is found later, and left in the list with its reason.
     """
     _check(config)
     told = config.tradeoff
@@ -123,6 +125,7 @@ def _check(config: AuditConfig) -> None:
             "A trade-off is against an adversary who knows how the target was trained, and [shadow] relaxes that.",
             hint="Leave data and architecture at 'same' and hyperparameters at 'known'.",
         )
+    check_canaries(config)
     names = [chain.name or _kinds(chain) for chain in config.tradeoff.defences]
     taken = {UNDEFENDED, EARLY, HEURISTIC, PRIVATE, CONFIGURED, ""}
     for name in names:
@@ -146,11 +149,7 @@ def _early(config: AuditConfig) -> list[_Draft]:
     """Return the early-stopping curve, or why there is none."""
     from vestige.backends.torch import TorchRecipe
 
-    reason, whole = "", 0
-    try:
-        recipe = make_recipe(config.recipe)
-    except VestigeError as error:
-        return [_Draft(EARLY, {}, [], {}, True, reason=str(error))]
+    recipe = make_recipe(config.recipe)
     if not isinstance(recipe, TorchRecipe):
         reason = f"A {type(recipe).__name__} has no epochs to stop after."
         return [_Draft(EARLY, {}, [], {}, True, reason=reason)]
@@ -234,8 +233,12 @@ def _candidate(
     )  # fmt: skip
     try:
         adaptive = made.layers.adaptive
-    except VestigeError as error:
+        make_recipe(config.recipe)
+    except MissingDependency as error:
         return replace(made, reason=draft.reason or str(error))
+    except VestigeError as error:
+        # A typing error would otherwise be found after hours, and read as a property of the defence.
+        raise ConfigError(f"[tradeoff] {draft.method}: {error.message}", hint=error.hint) from error
     named = config.audit.attacks
     entries: list[Any] = [named] if isinstance(named, str) else list(named)
     entries += [attack for attack in adaptive if attack not in entries]

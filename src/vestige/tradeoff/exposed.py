@@ -17,23 +17,29 @@ from vestige.metrics.estimate import Array
 from vestige.metrics.targets import PARTS
 from vestige.seeds import rng
 from vestige.target import BoolArray, FloatArray
-from vestige.tradeoff.results import Exposed
+from vestige.tradeoff.parts import Exposed
 
 SHARE = 0.05
 FEWEST_MEMBERS = 5
 
 
-def most_exposed(outcome: Outcome) -> tuple[Exposed, dict[str, list[TprPoint]]]:
-    """Return which records those are, and each attack's true-positive rates among them.
+Chosen = dict[int, BoolArray]
+"""For each model in the target's place, which of the audited records are the most exposed ones."""
+
+
+def most_exposed(outcome: Outcome, usual: Chosen | None = None) -> tuple[Exposed, dict[str, list[TprPoint]], Chosen]:
+    """Return how many records those are, each attack's true-positive rates among them, and which they are.
 
     For each model in the target's place they are chosen by what its references say, and so without its own membership.
-    The threshold is that of all its records: an adversary does not know which are exposed.
+    The threshold is that of all its records: an adversary does not know which are exposed. ``usual``: which they are
+    with no defence, for references whose answers do not tell.
     """
     field, config = outcome.field, outcome.audit.config.audit
     if field is None:
-        return Exposed(share=SHARE, reason="the audit was interrupted"), {}
+        return Exposed(share=SHARE, reason="the audit was interrupted"), {}, {}
     count = max(1, math.ceil(SHARE * field.audited))
-    chosen: dict[int, BoolArray] = {}
+    chosen: Chosen = {}
+    borrowed = False
     points: dict[str, list[TprPoint]] = {}
     for label, found in outcome.scores.items():
         if not isinstance(found, Scores):
@@ -42,17 +48,26 @@ def most_exposed(outcome: Outcome) -> tuple[Exposed, dict[str, list[TprPoint]]]:
         models = (0, *found.models[:reported])
         for model in models:
             if model not in chosen:
-                seen = exposures(field, model)
-                if seen is None or int(np.isfinite(seen).sum()) < count:
+                own, others = _top(exposures(field, model), count), (usual or {}).get(model)
+                borrowed = borrowed or own is None
+                own = others if own is None else own
+                if own is None or len(own) != field.audited:
                     reason = "too few shadow models with scores to say which records are most exposed"
-                    return Exposed(share=SHARE, reason=reason), {}
-                top = np.argsort(-np.where(np.isfinite(seen), seen, -np.inf), kind="stable")[:count]
-                chosen[model] = np.isin(np.arange(field.audited), top)
+                    return Exposed(share=SHARE, reason=reason), {}, {}
+                chosen[model] = own
         scores = [found.target, *found.stand_ins[:reported]]
         truths = [outcome.truth, *found.truths[:reported]]
         tops = [chosen[model] for model in models]
         points[label] = [caught(scores, truths, tops, fpr, confidence=config.confidence) for fpr in config.fpr]
-    return Exposed(share=SHARE, records=count), points
+    return Exposed(share=SHARE, records=count, undefended=borrowed), points, chosen
+
+
+def _top(seen: FloatArray | None, count: int) -> BoolArray | None:
+    if seen is None or int(np.isfinite(seen).sum()) < count:
+        return None
+    top = np.argsort(-np.where(np.isfinite(seen), seen, -np.inf), kind="stable")[:count]
+    found: BoolArray = np.isin(np.arange(len(seen)), top)
+    return found
 
 
 def caught(

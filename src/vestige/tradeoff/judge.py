@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 from vestige.log_parts import Figure
 from vestige.simultaneous import largest
-from vestige.tradeoff.advice import bare, questions
+from vestige.tradeoff.advice import Ends, bare, questions
 from vestige.tradeoff.expand import UNDEFENDED
 from vestige.tradeoff.pareto import Box, dominators, front, hypervolume
-from vestige.tradeoff.results import TradeoffLog, TradeoffPoint, TradeoffResult, Volume
+from vestige.tradeoff.results import TradeoffLog, TradeoffPoint, Volume
 from vestige.tradeoff.utility import lost
 
 FALSE_ALARMS = 10
@@ -24,6 +23,7 @@ def judged(log: TradeoffLog, *, leak_at_most: float | None = None, lose_at_most:
     plain = next((point for point in points if point.method == UNDEFENDED), None)
     points = [_beside(point, plain, log.confidence) for point in points]
     points = _compared(points, floor)
+    ends = _ends_for_all(points, plain, fpr, log.confidence)
     return log.model_copy(
         update={
             "fpr": fpr,
@@ -31,20 +31,37 @@ def judged(log: TradeoffLog, *, leak_at_most: float | None = None, lose_at_most:
             "points": points,
             "hypervolume": volumes(points, chance=log.chance, floor=floor),
             "advice": [
-                bare(question, limit, points, floor) for question, limit in questions(leak_at_most, lose_at_most)
+                bare(question, limit, points, ends, floor) for question, limit in questions(leak_at_most, lose_at_most)
             ],
         }
     )
 
 
 def _rate(points: Sequence[TradeoffPoint]) -> float | None:
-    """Return the first false-positive rate at which every candidate that ran has a figure."""
+    """Return the smallest false-positive rate at which most candidates have a figure; None where none has any."""
     ran = [point for point in points if any(r.status == "ok" for r in point.results)]
     rates = sorted({one.fpr for point in ran for r in point.results for one in r.tpr})
-    for fpr in rates:
-        if all(any(_at(r, fpr).value is not None for r in point.results) for point in ran):
-            return fpr
-    return None
+    known = {fpr: sum(any(r.at(fpr).value is not None for r in point.results) for point in ran) for fpr in rates}
+    most = max(known.values(), default=0)
+    return next((fpr for fpr in rates if known[fpr] == most), None) if most else None
+
+
+def _ends_for_all(
+    points: Sequence[TradeoffPoint], plain: TradeoffPoint | None, fpr: float | None, confidence: float
+) -> dict[str, Ends]:
+    """Return the upper ends of every placed candidate's leakage and loss, which hold for all candidates at once.
+
+    A candidate is chosen because its figures look good: one of many intervals is then more likely to be a wrong one.
+    A candidate without the whole battery, or whose audit doubts itself, has no ends to rely on.
+    """
+    placed = [point for point in points if point.placed]
+    level = 1 - (1 - confidence) / max(len(placed), 1)
+    found = {}
+    for point in placed:
+        most = largest([(r.attack, r.at(fpr)) for r in point.results], confidence, times=len(placed))[1]
+        less = Figure(high=0.0) if plain is None or point.id == plain.id else lost(plain.utility, point.utility, level)
+        found[point.id] = Ends(most.high, less.high) if point.whole else Ends(None, None)
+    return found
 
 
 def _floor(points: Sequence[TradeoffPoint]) -> float:
@@ -53,19 +70,14 @@ def _floor(points: Sequence[TradeoffPoint]) -> float:
     return min(FALSE_ALARMS / min(counts), 0.5) if counts else 0.01
 
 
-def _at(result: TradeoffResult, fpr: float | None, *, exposed: bool = False) -> Figure:
-    if result.status != "ok" or fpr is None:
-        return Figure()
-    listed = result.exposed if exposed else result.tpr
-    return next((point for point in listed if math.isclose(point.fpr, fpr)), Figure())
-
-
 def _leaking(point: TradeoffPoint, fpr: float | None, confidence: float) -> TradeoffPoint:
-    attack, most = largest([(r.attack, _at(r, fpr)) for r in point.results], confidence)
-    whose, exposed = largest([(r.attack, _at(r, fpr, exposed=True)) for r in point.results], confidence)
+    attack, most = largest([(r.attack, r.at(fpr)) for r in point.results], confidence)
+    whose, exposed = largest([(r.attack, r.at(fpr, exposed=True)) for r in point.results], confidence)
     if exposed.value is None and point.most_exposed.reason:
         exposed = Figure(reason=point.most_exposed.reason)
-    return point.model_copy(update={"leakage": most, "attack": attack, "exposed": exposed, "exposed_attack": whose})
+    canary = Figure() if point.planted is None else point.planted.at(fpr)
+    found = {"leakage": most, "attack": attack, "exposed": exposed, "exposed_attack": whose, "canary": canary}
+    return point.model_copy(update=found)
 
 
 def _beside(point: TradeoffPoint, plain: TradeoffPoint | None, confidence: float) -> TradeoffPoint:

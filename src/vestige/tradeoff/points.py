@@ -5,9 +5,10 @@ from __future__ import annotations
 from vestige.auditing.results import Outcome
 from vestige.defend.layers import Layers
 from vestige.grid.results import GridResult, cell_of
-from vestige.log import AuditLog
+from vestige.log import AuditLog, TprPoint
+from vestige.target import Access
 from vestige.tradeoff.charge import claimed
-from vestige.tradeoff.exposed import most_exposed
+from vestige.tradeoff.parts import Exposed, Planted
 from vestige.tradeoff.results import TradeoffPoint, TradeoffResult
 from vestige.tradeoff.tuning import Tuning
 from vestige.tradeoff.utility import utility_of
@@ -21,13 +22,15 @@ def point_of(
     layers: Layers,
     tuning: Tuning,
     trials: int,
+    exposed: tuple[Exposed, dict[str, list[TprPoint]]],
+    planted: Planted | None,
     seconds: float | None,
     where: str,
     took: float,
 ) -> TradeoffPoint:
     """Return the candidate with everything that its audit found; what follows from the others is not in it yet."""
     cell = cell_of(made.id, {}, log, where=where, kept=False, failed_rules=[])
-    exposed, rates = most_exposed(outcome)
+    most, rates = exposed
     aimed = [one if isinstance(one, str) else one["name"] for one in layers.adaptive]
     results = [
         TradeoffResult(
@@ -50,10 +53,19 @@ def point_of(
             "claim": claimed(log.defences, trials=trials, tuned=bool(tuning.values), alike=tuning.alike),
             "epsilon": [one for one in log.epsilon if one.judged],
             "utility": utility_of(outcome),
-            "most_exposed": exposed,
+            "most_exposed": most,
+            "planted": planted,
+            "labels_only": outcome.audit.access == Access.LABEL,
             "seconds": seconds,
             "run_seconds": round(took, 3),
             "results": results,
-            "doubts": cell.doubts,
+            "doubts": [*cell.doubts, *_refuted(planted)],
         }
     )
+
+
+def _refuted(planted: Planted | None) -> list[str]:
+    if planted is None or planted.epsilon is None or planted.claimed is None or planted.epsilon <= planted.claimed:
+        return []
+    shown = f"canaries show ε ≥ {planted.epsilon:.3g} ({planted.method})"
+    return [f"{shown}, and ε = {planted.claimed:.3g} is claimed of such a training"]

@@ -13,6 +13,7 @@ from vestige.grid.results import SUFFIXES, GridResult
 from vestige.log import TprPoint
 from vestige.log_parts import Epsilon, Figure, Layer, Part
 from vestige.registry import load
+from vestige.tradeoff.parts import Claimed, Exposed, Planted, Trial, Utility, rate_at
 
 if TYPE_CHECKING:
     import pandas
@@ -37,50 +38,11 @@ class TradeoffResult(GridResult):
     exposed: list[TprPoint] = []
     adaptive: bool = False
 
-
-class Trial(Part):
-    """One setting that was tried while tuning: its accuracy on validation records that nobody is audited on."""
-
-    settings: dict[str, Any] = {}
-    accuracy: float | None = None
-    reason: str = ""
-
-
-class Claimed(Part):
-    """What a candidate's defences prove; ``tuned``: ε with the choice of its settings, or ``why`` that is left out."""
-
-    epsilon: float
-    delta: float
-    guarantee: str
-    accountant: str = ""
-    assumptions: list[str] = []
-    excludes: list[str] = []
-    tuned: float | None = None
-    why: str = ""
-
-
-class Utility(Part):
-    """How good the models of a candidate are on records they were not trained on: means over all of them.
-
-    ``parts``: the accuracy without each of 40 groups of records, from which differences between candidates get their
-    intervals; ``between``: the variance that the models give the mean.
-    """
-
-    accuracy: Figure = Figure()
-    balanced: Figure = Figure()
-    worst_class: float | None = None
-    log_loss: float | None = None
-    models: int = 0
-    parts: list[float] = []
-    between: float = 0.0
-
-
-class Exposed(Part):
-    """The most exposed records: how many, of how many; ``reason``: why they are not known."""
-
-    share: float = 0.05
-    records: int = 0
-    reason: str = ""
+    def at(self, fpr: float | None, *, exposed: bool = False) -> Figure:
+        """Return the true-positive rate at a false-positive rate, an empty figure where there is none."""
+        if self.status != "ok" or fpr is None:
+            return Figure()
+        return rate_at(self.exposed if exposed else self.tpr, fpr)
 
 
 class TradeoffPoint(Part):
@@ -90,7 +52,8 @@ class TradeoffPoint(Part):
     run was interrupted before it. ``guarantee``: none, or the weakest class of its defences (G1 to G4).
     ``accuracy_lost``: against no defence, on the same records, as a share; ``leakage``: the largest true-positive rate
     of all attacks at the trade-off's false-positive rate, with an interval that allows for their number; ``exposed``:
-    the same among the most exposed records. ``seconds``: of one training; ``cost``: as a multiple of no defence's.
+    the same among the most exposed records; ``canary``: among the canaries of ``planted``. ``seconds``: of one
+    training; ``cost``: as a multiple of no defence's. ``labels_only``: whether its answers keep the scores back.
     """
 
     id: str
@@ -116,6 +79,9 @@ class TradeoffPoint(Part):
     most_exposed: Exposed = Exposed()
     exposed: Figure = Figure()
     exposed_attack: str = ""
+    planted: Planted | None = None
+    canary: Figure = Figure()
+    labels_only: bool = False
     seconds: float | None = None
     cost: float | None = None
     run_seconds: float = 0.0
@@ -131,6 +97,11 @@ class TradeoffPoint(Part):
         """Whether it has a place on the page: an accuracy and a leakage."""
         return self.utility.accuracy.value is not None and self.leakage.value is not None
 
+    @property
+    def whole(self) -> bool:
+        """Whether every attack that can run here did, and its audit does not doubt itself."""
+        return self.status == "complete" and not self.doubts and not any(r.status == "failed" for r in self.results)
+
 
 class Volume(Part):
     """The share of the page, from chance accuracy and full leakage on, that lies behind a method's candidates."""
@@ -142,13 +113,16 @@ class Volume(Part):
 class Advice(Part):
     """An answer to one question: ``question`` leak or lose, its ``limit`` as a share; ``choice``: a candidate's id.
 
-    ``sure``: whether the limit holds at the end of the interval, and not only for the figure itself.
+    ``sure``: whether the limit holds at the end of the interval too, widened for the number of candidates to choose
+    from, and not only for the figure itself. ``perhaps``: where one is sure, the candidate that would be chosen by the
+    figures alone, if that is another one.
     """
 
     question: Literal["leak", "lose"]
     limit: float
     choice: str = ""
     sure: bool = False
+    perhaps: str = ""
 
 
 class TradeoffLog(Part):

@@ -10,33 +10,35 @@ from typing import Any
 
 import numpy as np
 
-from vestige.auditing.defending import under
 from vestige.auditing.inputs import Fetching, Inputs, from_config, make_recipe
 from vestige.auditing.keeping import keep, kept
 from vestige.auditing.results import write_log
 from vestige.auditing.run import Audit
 from vestige.backends.checkpoints import stopped
 from vestige.backends.torch import TorchRecipe
-from vestige.config import AuditConfig
+from vestige.canonical import digest
+from vestige.config import AuditConfig, config_digest
 from vestige.config_files import load_config
 from vestige.defend import layers_of
 from vestige.errors import AccessError, ConfigError, DataError, VestigeError
 from vestige.progress import Progress, Silence
 from vestige.provenance import provenance
 from vestige.records import Records
-from vestige.seeds import seed_for
 from vestige.store import Store, write_atomically
+from vestige.tradeoff.canaries import empty, planted
 from vestige.tradeoff.expand import EARLY, UNDEFENDED, Candidate, expand
+from vestige.tradeoff.exposed import Chosen, most_exposed
 from vestige.tradeoff.history import remember
 from vestige.tradeoff.judge import judged
+from vestige.tradeoff.parts import Planted
 from vestige.tradeoff.points import point_of
 from vestige.tradeoff.results import TradeoffLog, TradeoffPoint
+from vestige.tradeoff.timing import seconds_of
 from vestige.tradeoff.tuning import Tuning, tune
 
 CANDIDATES = "candidates"
 POINT = "point.json"
-BRIEF, REPEATS = 5.0, 3
-"""A training shorter than so many seconds is timed so often, and the fastest counts: the first may load a library."""
+EXPOSED = "exposed"
 
 
 def run(
@@ -93,6 +95,7 @@ class _Work:
     fetching: Fetching | None
     done: dict[str, TradeoffPoint] = field(default_factory=dict)
     loaded: Inputs | None = None
+    plain: str = ""
 
     def all(self) -> None:
         self._check(self.inputs(self.candidates[0].config).records)
@@ -134,19 +137,29 @@ class _Work:
             made = _with_tuning(made, tuning)
             audit = self._audit(candidate, tuning)
             audit.split()
+            if candidate.method == UNDEFENDED:
+                self.plain = config_digest(audit.config)
         except VestigeError as error:
             return made.model_copy(update={"reason": str(error)})
+        except Exception as error:  # a user's own training function may raise anything while settings are tried
+            return made.model_copy(update={"status": "failed", "reason": f"{type(error).__name__}: {error}"})
         try:
             return self._before(made, audit) or self._run(candidate, made, audit, tuning)
         except (AccessError, ConfigError) as error:
             return made.model_copy(update={"reason": str(error)})
         except VestigeError as error:
             return made.model_copy(update={"status": "failed", "reason": str(error)})
+        except Exception as error:  # whatever goes wrong with one candidate, the others are run and kept
+            return made.model_copy(update={"status": "failed", "reason": f"{type(error).__name__}: {error}"})
 
     def _tuned(self, candidate: Candidate) -> Tuning:
         if not candidate.ranges:
             return Tuning()
-        return tune(candidate, self.inputs, self.store, trials=self.config.tradeoff.trials, progress=self.progress)
+
+        def audit_of(config: AuditConfig) -> Audit:
+            return Audit(inputs=self.inputs(config), config=config, store=self.store)
+
+        return tune(candidate, audit_of, self.store, trials=self.config.tradeoff.trials, progress=self.progress)
 
     def _audit(self, candidate: Candidate, tuning: Tuning) -> Audit:
         config = candidate.settled(tuning.values)
@@ -169,6 +182,8 @@ class _Work:
             return None
         if (before.id, before.trials, before.tuned) != (made.id, made.trials, made.tuned):
             return None
+        if _canaries_of(before.planted) != _canaries_of(self._design(audit)):
+            return None
         return before.model_copy(update={"kept": True, "run_seconds": 0.0})
 
     def _run(self, candidate: Candidate, made: TradeoffPoint, audit: Audit, tuning: Tuning) -> TradeoffPoint:
@@ -179,6 +194,10 @@ class _Work:
         log = write_log(outcome)
         if log.status == "interrupted":
             raise KeyboardInterrupt
+        most, rates, chosen = most_exposed(outcome, self._usually_exposed())
+        if candidate.method == UNDEFENDED and chosen:
+            masks = {str(model): mask for model, mask in chosen.items()}
+            self.store.put(EXPOSED, self._undefended(), masks, {})
         point = point_of(
             made,
             outcome,
@@ -186,7 +205,9 @@ class _Work:
             layers=candidate.layers,
             tuning=tuning,
             trials=self.config.tradeoff.trials,
-            seconds=_seconds(audit),
+            exposed=(most, rates),
+            planted=planted(audit, self.progress) if self.config.tradeoff.canaries else None,
+            seconds=seconds_of(audit),
             where=f"{CANDIDATES}/{made.id}/audit.json" if self.folder is not None else "",
             took=time.perf_counter() - started,
         )
@@ -195,6 +216,18 @@ class _Work:
             keep(log, folder)
             write_atomically(folder / POINT, point.model_dump_json(indent=2).encode())
         return point
+
+    def _undefended(self) -> str:
+        """Name the undefended audit, whose most exposed records later candidates may have to be judged by."""
+        assert self.loaded is not None
+        return digest("exposed", {"config": self.plain, "records": self.loaded.records.fingerprint})
+
+    def _usually_exposed(self) -> Chosen:
+        found = self.store.get(EXPOSED, self._undefended())
+        return {} if found is None else {int(k): np.asarray(mask, bool) for k, mask in found.arrays.items()}
+
+    def _design(self, audit: Audit) -> Planted | None:
+        return empty(audit) if self.config.tradeoff.canaries else None
 
     def _remember(self, candidate: Candidate, audit: Audit, tuning: Tuning) -> None:
         """Train the history that the early-stopping curve and undefended training share, unless it is there."""
@@ -247,21 +280,9 @@ def _with_tuning(made: TradeoffPoint, tuning: Tuning) -> TradeoffPoint:
     return made.model_copy(update={"trials": tuning.trials, "tuned": names})
 
 
+def _canaries_of(one: Planted | None) -> tuple[Any, ...]:
+    return () if one is None else (one.kind, one.count, one.runs, one.references, one.score, one.copies)
+
+
 def _chance(records: Records) -> float:
     return float(np.bincount(np.asarray(records.y, np.int64)).max() / len(records))
-
-
-def _seconds(audit: Audit) -> float | None:
-    """Time one training as the defender would do it: alone, on the target's records."""
-    recipe = under(audit.inputs.recipe, audit.inputs.defences, audit.reserve)
-    if recipe is None:
-        return None
-    rows, seed = audit.split().rows(0), seed_for(audit.config.seed, "timing")
-    taken: list[float] = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        recipe.fit(audit.inputs.records, rows, seed)
-        taken.append(time.perf_counter() - start)
-        if taken[0] > BRIEF:
-            break
-    return round(min(taken), 4)

@@ -2,11 +2,12 @@
 
 Every candidate with a range gets the same number of trials. Optuna asks for each next one, knowing how the earlier ones
 did. Private trainings may not be tuned that way: there, settings are drawn independently, as many as a geometric number
-with the same mean says, for which the choice can be accounted for.
+with the same mean says, each trained with noise of its own, for which the choice can be accounted for.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from vestige.auditing.defending import set_aside, under
-from vestige.auditing.drawing import draw_target
-from vestige.auditing.inputs import Inputs
+from vestige.auditing.defending import under
+from vestige.auditing.run import Audit
 from vestige.canonical import digest
 from vestige.config import AuditConfig
 from vestige.errors import DataError, MissingDependency, ModelError, VestigeError
@@ -29,8 +29,8 @@ from vestige.split import Split
 from vestige.store import Store
 from vestige.target import Access, IntArray, Recipe, Target
 from vestige.tradeoff.expand import Candidate
+from vestige.tradeoff.parts import Trial
 from vestige.tradeoff.ranges import Path, Range
-from vestige.tradeoff.results import Trial
 
 FEWEST_VALIDATION = 20
 MOST_DRAWS = 50
@@ -66,27 +66,32 @@ def validation_rows(split: Split, seed: int) -> IntArray:
 
 def tune(
     candidate: Candidate,
-    inputs_of: Callable[[AuditConfig], Inputs],
+    audit_of: Callable[[AuditConfig], Audit],
     store: Store,
     *,
     trials: int,
     progress: Progress,
 ) -> Tuning:
-    """Try settings of a candidate; raises what forbids it, and ModelError when no setting could be trained."""
+    """Try settings of a candidate; raises what forbids it, and ModelError when no setting could be trained.
+
+    ``audit_of``: the audit that a config would be, for its training set and the defender's own records.
+    """
     found, budgets = Tuning(), set[str]()
-    known: dict[tuple[Any, ...], float | None] = {}
+    known: dict[str, float | None] = {}
+    formal = any(defence.guarantee in FORMAL for _, defence in candidate.layers.named)
     count = 0
 
     def attempt(values: dict[Path, Any]) -> float | None:
         nonlocal count
-        key = tuple(values.values())
+        # The account is of independent trainings: a setting that is drawn twice is trained twice there.
+        number = count if formal else 0
+        key = json.dumps([number, *values.values()], default=str)
         if key not in known:
-            known[key] = _tried(candidate.settled(values), inputs_of, store, found, values, budgets)
+            known[key] = _tried(candidate.settled(values), audit_of, store, found, values, budgets, number)
         count += 1
         progress.advance("trials", note=candidate.id)
         return known[key]
 
-    formal = any(defence.guarantee in FORMAL for _, defence in candidate.layers.named)
     seed = seed_for(candidate.config.seed, "tuning")
     progress.begin("trials", trials)
     try:
@@ -102,21 +107,23 @@ def tune(
 
 def _tried(
     config: AuditConfig,
-    inputs_of: Callable[[AuditConfig], Inputs],
+    audit_of: Callable[[AuditConfig], Audit],
     store: Store,
     found: Tuning,
     values: dict[Path, Any],
     budgets: set[str],
+    number: int,
 ) -> float | None:
     told = {".".join(map(str, path[1:] if path[0] == "recipe" else path)): value for path, value in values.items()}
     try:
-        inputs = inputs_of(config)
-        split, reserve = set_aside(draw_target(config, inputs), inputs.defences)
+        audit = audit_of(config)
+        inputs, split = audit.inputs, audit.split()
         if inputs.recipe is not None and (c := inputs.defences.claim(inputs.recipe, len(split.rows(0)))) is not None:
             budgets.add(digest("claim", c.to_dict()))
-        recipe = under(inputs.recipe, inputs.defences, reserve)
+        recipe = under(inputs.recipe, inputs.defences, audit.reserve)
         assert recipe is not None
-        accuracy = validated(recipe, inputs.records, split.rows(0), validation_rows(split, config.seed), config, store)
+        judged, seed = validation_rows(split, config.seed), seed_for(config.seed, "trial", number)
+        accuracy = validated(recipe, inputs.records, split.rows(0), judged, seed, store)
     except DataError:
         raise
     except VestigeError as error:
@@ -126,11 +133,8 @@ def _tried(
     return accuracy
 
 
-def validated(
-    recipe: Recipe, records: Records, rows: IntArray, judged: IntArray, config: AuditConfig, store: Store
-) -> float:
+def validated(recipe: Recipe, records: Records, rows: IntArray, judged: IntArray, seed: int, store: Store) -> float:
     """Train one model and return its accuracy on the rows it is judged on; what is stored is not trained again."""
-    seed = seed_for(config.seed, "trial")
     key = digest("trial", {"model": model_key(recipe, records, rows, seed), "rows": digest("rows", {"rows": judged})})
     before = store.get("trials", key)
     if before is not None:

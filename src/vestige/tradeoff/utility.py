@@ -13,24 +13,28 @@ from vestige.metrics.targets import PARTS
 from vestige.records import Records
 from vestige.seeds import rng
 from vestige.target import BoolArray, FloatArray, IntArray
-from vestige.tradeoff.results import Utility
+from vestige.tradeoff.parts import Utility
 
 METHOD = "Student's t, jackknife over 40 groups of records and variance between models"
 
 
 def utility_of(outcome: Outcome) -> Utility:
-    """Return the accuracy of all models of the pool, target and shadow models alike, which were trained alike."""
+    """Return the accuracy of all models of the pool, target and shadow models alike, which were trained alike.
+
+    It is counted on audited records alone. Of those held out, some have chosen settings and some are the defender's
+    own, who may have trained with them; and all candidates are to be compared on the same records.
+    """
     pool, records = outcome.pool, outcome.audit.inputs.records
     if pool is None or "correct" not in pool.signals.columns:
         return Utility(accuracy=Figure(reason="the models were not asked for what this figure needs"))
-    rows = np.concatenate([outcome.split.audited, outcome.split.population])
-    outside = ~outcome.split.masks[:, rows]
-    right = np.stack([np.asarray(pool.signals.model("correct", m))[:, 0] > 0.5 for m in range(len(outside))])
+    rows = outcome.split.audited
+    own, outside = slice(len(rows)), ~outcome.split.masks[:, rows]  # the pool was asked about these first
+    right = np.stack([np.asarray(pool.signals.model("correct", m))[own, 0] > 0.5 for m in range(len(outside))])
     level = outcome.audit.config.audit.confidence
     found = measured(right, outside, records.y[rows], _parts(records)[rows], confidence=level)
     if "loss" not in pool.signals.columns:
         return found
-    losses = [float(np.asarray(pool.signals.model("loss", m))[out, 0].mean()) for m, out in enumerate(outside)]
+    losses = [float(np.asarray(pool.signals.model("loss", m))[own, 0][out].mean()) for m, out in enumerate(outside)]
     return found.model_copy(update={"log_loss": float(np.mean(losses))})
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from reference import slow_gradients
+from vestige.backends.ensemble.kernels.building import lanes
 from vestige.errors import ModelError
 from vestige.signals.internal.modules import Reader
 
@@ -146,8 +147,31 @@ def rectangles(**options):
     return images(nn.Conv2d(2, 6, (3, 2), **options), nn.Tanh(), nn.AdaptiveAvgPool2d(2), flat=24)
 
 
+def pooled(channels=2, filters=5, last=None, **options):
+    """Two convolutions that are halved by pooling, the first of which knows no negative answers."""
+    layers = nn.Conv2d(channels, filters, 3, padding=1, **options), nn.ReLU(), nn.MaxPool2d(2)
+    more = nn.Conv2d(filters, 18, 3, padding=1, **options), nn.MaxPool2d(2), nn.Tanh(), nn.Dropout(0.5)
+    return nn.Sequential(*layers, *more, nn.Flatten(), *(last or [nn.Linear(72, 6), nn.ReLU(), nn.Linear(6, 3)]))
+
+
+def partly_frozen():
+    module = pooled()
+    module[3].bias.requires_grad_(False)
+    return module
+
+
 PICTURE, ROW = (2, 9, 8), (6,)
+FUSED = "watched" if lanes() is None else "fused"
 CASES = {
+    "pooled": (pooled, PICTURE, FUSED),
+    "pooled without bias": (lambda: pooled(1, 16, bias=False), (1, 9, 11), FUSED),
+    "pooled, one logit": (lambda: pooled(5, 17, [nn.Linear(72, 1)]), (5, 8, 8), FUSED),
+    "pooled, partly frozen": (partly_frozen, PICTURE, "watched"),
+    "pooled, not halved": (
+        lambda: images(nn.Conv2d(2, 6, 3, stride=2), nn.MaxPool2d(2), nn.ReLU(), flat=12),
+        PICTURE,
+        "watched",
+    ),
     "linear": (lambda: nn.Sequential(nn.Linear(6, 3)), ROW, "watched"),
     "mlp": (lambda: nn.Sequential(nn.Linear(6, 7), nn.ReLU(), nn.Linear(7, 3, bias=False)), ROW, "watched"),
     "single logit": (lambda: nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 1)), ROW, "watched"),
@@ -260,7 +284,7 @@ def test_lengths_are_those_of_one_backward_pass_per_record(name):
 
 
 @pytest.mark.parametrize("name", ["mlp", "single logit", "stride", "batch norm", "group norm", "residual", "embedding"])
-def test_the_three_ways_agree(name):
+def test_the_three_slower_ways_agree(name):
     module, x, y, _ = made(name)
     reader = Reader(module.eval())
     passes = [reader.watched(x, y), reader.mapped(x, y), reader.one_by_one(x, y)]
@@ -270,7 +294,21 @@ def test_the_three_ways_agree(name):
             np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6, err_msg=part)
 
 
-@pytest.mark.parametrize("name", ["mlp", "batch norm", "residual", "twice", "embedding", "branching"])
+@pytest.mark.skipif(lanes() is None, reason="this processor has no vectors to compile for")
+@pytest.mark.parametrize("name", ["pooled", "pooled without bias", "pooled, one logit"])
+def test_the_kernels_show_all_that_the_slowest_way_shows(name):
+    module, _, _, _ = made(name)
+    x, y = batch(CASES[name][1], count=70)
+    reader = Reader(module.eval())
+    fast, slow = reader.fused(x, y % 2 if "logit" in name else y), reader.one_by_one(x, y % 2 if "logit" in name else y)
+    for part in ("logits", "hidden", "activity", "lengths"):
+        ours, theirs = getattr(fast, part).detach().numpy(), getattr(slow, part).detach().numpy()
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5, err_msg=part)
+    for ours, theirs in zip(fast.slope, slow.slope, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mlp", "pooled", "batch norm", "residual", "twice", "embedding", "branching"])
 def test_a_record_has_the_same_gradient_in_any_batch(name):
     module, x, y, _ = made(name)
     whole = Reader(module).read(x, y)
@@ -284,7 +322,7 @@ def test_a_record_has_the_same_gradient_in_any_batch(name):
         np.testing.assert_allclose(getattr(some, part)[0], getattr(whole, part)[4], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["mlp", "batch norm", "twice", "frozen", "branching", "attention"])
+@pytest.mark.parametrize("name", ["mlp", "pooled", "batch norm", "twice", "frozen", "branching", "attention"])
 def test_the_module_is_left_as_it_was(name):
     module, x, y, _ = made(name)
     module.train()

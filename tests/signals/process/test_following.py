@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from vestige.backends.ensemble import indicators, memory, stacked, train_many  # noqa: E402
+from vestige.backends import memory  # noqa: E402
+from vestige.backends.ensemble import indicators, stacked, train_many  # noqa: E402
 from vestige.backends.ensemble.layers import MaxPool, Run  # noqa: E402
 from vestige.backends.ensemble.losses import CrossEntropy  # noqa: E402
 from vestige.backends.ensemble.snapshots import Snapshots  # noqa: E402

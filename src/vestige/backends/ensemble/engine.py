@@ -9,7 +9,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from vestige.backends.ensemble import loop, memory, stacked
+from vestige.backends import memory
+from vestige.backends.ensemble import loop, stacked
 from vestige.backends.ensemble.graph import Graph, trace
 from vestige.backends.ensemble.order import Order
 from vestige.backends.ensemble.plan import Plan

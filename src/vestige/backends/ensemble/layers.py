@@ -125,11 +125,13 @@ class Dropout(Layer):
 
 
 class Reshape(Layer):
-    """Gives each record's features another shape."""
+    """Gives each record's features another shape; images ``by_pixel`` where what reads them wants it so."""
 
     def forward(self, inputs: list[Value], run: Run) -> Value:
         """Reshape, with the batch kept."""
         x, shape = inputs[0], self.options["shape"]
+        if self.options.get("by_pixel"):
+            return [one.permute(0, 2, 3, 1).reshape(len(one), *shape) for one in each(x)]
         first = each(x)[0]
         self.images = first.dim() == 4 and not first.is_contiguous()
         if isinstance(x, torch.Tensor):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 
@@ -12,7 +13,7 @@ from vestige.backends.ensemble.kernels.crews import crew
 from vestige.backends.ensemble.kernels.library import Pooled, pooled
 from vestige.backends.ensemble.kernels.shapes import KERNEL, Shape
 from vestige.backends.ensemble.layers import HALVING, Layer, Run
-from vestige.backends.ensemble.store import ParameterStore
+from vestige.backends.ensemble.store import ParameterStore, Slot
 from vestige.backends.ensemble.values import Value, each
 
 KIND = "pooled_convolution"
@@ -45,6 +46,31 @@ def merged(graph: Graph, store: ParameterStore) -> Graph:
         kept.append(replace(node, inputs=tuple(moved[i] for i in node.inputs)))
         moved.append(len(kept))
     return Graph(tuple(kept))
+
+
+def unturned(graph: Graph, store: ParameterStore) -> tuple[Graph, ParameterStore]:
+    """Return what answers the same without turning the pooled images around before they are flattened.
+
+    They lie channel by channel within each pixel, so a linear layer that reads them all gets its columns in that order
+    instead. For answers alone: the weight is a copy.
+    """
+    graph = merged(graph, store)
+    readers = [sum(k in node.inputs for node in graph.nodes) for k in range(len(graph.nodes) + 1)]
+    nodes, slots = list(graph.nodes), dict(store.slots)
+    for k, (flat, linear) in enumerate(pairwise(nodes)):
+        key = f"{linear.module}.weight"
+        if flat.kind != "reshape" or linear.kind != "linear" or linear.inputs != (k + 1,) or readers[k + 1] != 1:
+            continue
+        source = flat.inputs[0]
+        while source and nodes[source - 1].kind in ("activation", "dropout"):
+            source = nodes[source - 1].inputs[0]
+        if not source or nodes[source - 1].kind != KIND or len(flat.options["shape"]) != 1:
+            continue
+        depth = len(slots[f"{nodes[source - 1].module}.weight"].values[0])
+        turned = [w.view(len(w), depth, -1).transpose(1, 2).reshape(len(w), -1) for w in slots[key].values]
+        nodes[k] = replace(flat, options={**flat.options, "by_pixel": True})
+        slots[key] = Slot(turned, [], [])
+    return Graph(tuple(nodes)), replace(store, slots=slots)
 
 
 def _joined(before: Node, node: Node, store: ParameterStore) -> Node | None:
@@ -103,6 +129,19 @@ class PooledConvolution(Layer):
         _, height, width, depth = images.shape
         o = self.options
         return pooled(Shape(height, width, depth, filters, o["padding"], o["relu"], lanes() or 8))
+
+    def lengths(self, grad: torch.Tensor) -> torch.Tensor:
+        """Return (N,) the length of each record's own gradient by the parameters, of the only model."""
+        kernel, room, codes = self.saved[0]
+        own = grad.permute(0, 2, 3, 1).contiguous()
+        found: torch.Tensor = kernel.lengths(room, own, codes, bias="bias" in self.slots)
+        return found
+
+    def back(self, grad: torch.Tensor) -> torch.Tensor:
+        """Return the gradient of the input, of the only model, and leave the parameters' alone."""
+        kernel, _, codes = self.saved[0]
+        found: torch.Tensor = kernel.inputs(grad.permute(0, 2, 3, 1).contiguous(), codes, self.weights[0])
+        return found.permute(0, 3, 1, 2)
 
     def backward(self, grad: Value, needed: list[bool]) -> list[Value | None]:
         """Return the input's gradient when it is needed; store those of filters and bias."""

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from vestige.backends.ensemble import memory
+from vestige.backends import memory
 from vestige.backends.ensemble.graph import Graph
 from vestige.backends.ensemble.layers import Run
+from vestige.backends.ensemble.pooled import unturned
 from vestige.backends.ensemble.stack import Stack
 from vestige.backends.ensemble.store import view_state
 from vestige.backends.ensemble.values import channels_last, each
 
-BLOCK, IMAGES = 256, 128
+BLOCK, IMAGES = 256, 192
 
 
 def block_of(x: torch.Tensor) -> int:
@@ -26,7 +27,7 @@ def answer_many(
 ) -> Iterator[list[torch.Tensor]]:
     """Yield, for each block of records, one answer (records, …) per model, in evaluation mode."""
     with torch.no_grad(), memory.kept():
-        stack = Stack(graph, view_state(states))
+        stack = Stack(*unturned(graph, view_state(states)))
         images = graph.has("convolution") and x.dim() == 4
         for start in range(0, len(x), block):
             part = x[start : start + block]

@@ -8,10 +8,12 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from vestige.backends.ensemble.gemm import fastest
 from vestige.backends.ensemble.graph import Graph
 from vestige.backends.ensemble.indicators import KIND, Ones, Pool, first_layer
 from vestige.backends.ensemble.layers import Run
 from vestige.backends.ensemble.plan import Plan
+from vestige.backends.ensemble.pooled import unturned
 from vestige.backends.ensemble.querying import IMAGES
 from vestige.backends.ensemble.stack import Stack
 from vestige.backends.ensemble.store import ParameterStore, Slot, view_state
@@ -42,7 +44,7 @@ class Snapshots:
             if self._ones is None:
                 self._prepare(store, self.graph)
             if self._reader is None:
-                stack, run = Stack(self.graph, store), Run(False)
+                stack, run = Stack(*unturned(self.graph, store)), Run(False)
                 return torch.cat([each(stack.forward([part], run))[0] for part in self._blocks()])
             folded, nodes = _folded(store, self.graph, self._reader)
             stack, run = Stack(nodes, folded), Run(False)
@@ -55,8 +57,9 @@ class Snapshots:
             if self._module is None:
                 self._module = self.plan.build().to(self.plan.device).eval()
             self._module.load_state_dict(state)
-            for part in self._blocks():
-                yield self._module(part)
+            with fastest():
+                for part in self._blocks():
+                    yield self._module(part)
 
     @property
     def _block(self) -> int:

@@ -75,6 +75,23 @@ class Linear(Layer):
             back = together
         return [back if leading is None else [one.view(*leading, one.shape[-1]) for one in each(back)]]
 
+    def single(self, grad: torch.Tensor, *, needed: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return (N,) the length of each record's own gradient by the parameters, and the input's, of the only model.
+
+        Raises ValueError where a record has more than one row.
+        """
+        (x,), y, leading, fast = self.saved
+        if leading is not None:
+            raise ValueError("A record has many rows.")
+        grad = _relu_backward(grad, each(y)[0]) if self.relu else grad
+        square = torch.linalg.vector_norm(x, dim=1).square() + float(self.rows is not None)
+        lengths = torch.linalg.vector_norm(grad, dim=1) * square.sqrt()
+        if not needed:
+            return lengths, None
+        if fast is None:
+            return lengths, grad @ self.weights[0]
+        return lengths, fast(grad, self.transposed[0], None, "none", [], "")
+
     def _bias_gradient(self, grads: list[torch.Tensor]) -> None:
         # A product with ones is faster than a sum over the batch, which walks across rows.
         ones, slot = grads[0].new_ones(1, len(grads[0])), self.slots["bias"]

@@ -14,7 +14,7 @@ from vestige.defend.answers.membership_net import MembershipNet
 from vestige.defend.answers.noise_search import search
 from vestige.defend.answers.softening import logits_of
 from vestige.defend.base import Named, Serving, Stage, Trait, Unfitted, probabilities
-from vestige.defend.tickets import Tickets
+from vestige.defend.tickets import Tickets, spread
 from vestige.errors import ConfigError, DataError
 from vestige.privacy_claim import Guarantee
 from vestige.seeds import rng
@@ -29,12 +29,13 @@ class NoiseAtClassifier(Unfitted):
     the class, and by at most ``budget`` in expectation (the L1 distance of the scores, between 0 and 2).
 
     ``hidden``, ``epochs``, ``lr``, ``batch_size``: the classifier and its training by plain SGD, on at most ``most``
-    members and as many records of the reserve. ``grain``: queries are rounded to multiples of it, in the features' own
-    unit, before the coin is thrown that decides whether a query gets the noise, so that a record moved by less mostly
-    gets no second throw. Guaranteed are the class and the expected distortion; of privacy nothing is: attacks that are
-    fitted to defended answers, and attacks that see labels alone, find about as much as before. Jia, Salem, Backes,
-    Zhang & Gong 2019, "MemGuard: Defending against Black-Box Membership Inference Attacks via Adversarial Examples",
-    CCS, section 4.
+    members and as many records of the reserve. ``grain``: how coarse the secret grid is within whose cells all queries
+    share the coin that decides whether they get the noise, as a share of the distance between two records of the
+    reserve; a query moved by a hundredth of that distance gets a second throw about one time in eight at 0.5, and at 0
+    always. Guaranteed are the class and, over the secret key, the expected distortion of every query; of privacy
+    nothing is: attacks that are fitted to defended answers, and attacks that see labels alone, find about as much as
+    before. Jia, Salem, Backes, Zhang & Gong 2019, "MemGuard: Defending against Black-Box Membership Inference Attacks
+    via Adversarial Examples", CCS, section 4.
     """
 
     guarantee: ClassVar[Guarantee] = "G3"
@@ -54,7 +55,7 @@ class NoiseAtClassifier(Unfitted):
     lr: float = 0.01
     batch_size: int = 64
     most: int = 2_000
-    grain: float = 0.01
+    grain: float = 0.5
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
@@ -77,11 +78,12 @@ class NoiseAtClassifier(Unfitted):
         net = MembershipNet.trained(
             *kinds, hidden=self.hidden, epochs=self.epochs, lr=self.lr, batch_size=self.batch_size, seed=serving.seed
         )
-        return NoisedAnswers(net, self.budget, self.grain)
+        grain = self.grain * spread(serving.records.rows_of(serving.reserve))
+        return NoisedAnswers(net, self.budget, grain)
 
     def restore(self, state: dict[str, NDArray[Any]]) -> NoisedAnswers:
         """Return the fitted defence whose state this is."""
-        return NoisedAnswers(MembershipNet.of(state), self.budget, self.grain)
+        return NoisedAnswers(MembershipNet.of(state), self.budget, float(state["grain"]))
 
     def _sorted_scores(self, serving: Serving, rows: IntArray) -> NDArray[np.float64]:
         if len(rows) < FEWEST:
@@ -96,14 +98,14 @@ class NoiseAtClassifier(Unfitted):
 
 
 class NoisedAnswers:
-    """The defence fitted to one model."""
+    """The defence fitted to one model; ``grain``: the cells of queries that share a coin, in the features' own unit."""
 
     def __init__(self, net: MembershipNet, budget: float, grain: float) -> None:
         self.net, self.budget, self.grain = net, budget, grain
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return the classifier."""
-        return self.net.state()
+        """Return the classifier and the grid."""
+        return self.net.state() | {"grain": np.array(self.grain)}
 
     def apply(self, outputs: Outputs, tickets: Tickets) -> Outputs:
         """Answer the noised scores where they hide more and the query's coin allows it."""
@@ -114,7 +116,7 @@ class NoisedAnswers:
         distance = np.abs(noised - scores).sum(1)
         hides = self._surety(noised) < self._surety(scores)
         chance = np.minimum(1, self.budget / np.maximum(distance, 1e-300))
-        coin = tickets.coarse(self.grain).uniform(1, "memguard")[:, 0]
+        coin = tickets.near(self.grain).uniform(1, "memguard")[:, 0]
         return Outputs("probabilities", np.where((hides & (coin < chance))[:, None], noised, scores))
 
     def noised(self, outputs: Outputs, scores: NDArray[np.float64]) -> NDArray[np.float64]:

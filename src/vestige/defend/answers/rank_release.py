@@ -35,6 +35,7 @@ class RankRelease(Unfitted):
     reserve: ClassVar[bool] = False
     stage: ClassVar[Stage] = Stage.RESHAPING
     paper: ClassVar[str] = "Chen & Pattabiraman 2024"
+    assumes: ClassVar[tuple[str, ...]] = ("rank_release: the ranges and values of the features are public",)
 
     samples: int = 1_000
 
@@ -77,13 +78,18 @@ class RankedAnswers:
         values = outputs.values
         drawn = (tickets.uniform(1, "rank_release")[:, 0] * len(self.scores)).astype(np.int64)
         found = np.empty(values.shape)
+        if self.scores.shape[1] != values.shape[1]:
+            raise ModelError(
+                f"rank_release was fitted to {self.scores.shape[1]} classes, and this answer has {values.shape[1]}.",
+                hint="Fit it to the model that it stands in front of.",
+            )
         for span in spans(values):
             order = falling(values[span])
             given = self.scores[drawn[span]]
             block = found[span]
             block[np.arange(len(order))[:, None], order] = given
             # Where the largest of the given scores tie, the predicted class must still come first.
-            lost = np.flatnonzero((given[:, 0] == given[:, 1]) & (block.argmax(1) != order[:, 0]))
+            lost = np.flatnonzero(block.argmax(1) != order[:, 0])
             block[lost, order[lost, 0]] = np.nextafter(given[lost, 0], np.inf)
         return Outputs("probabilities", found)
 

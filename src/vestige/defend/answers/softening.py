@@ -59,8 +59,10 @@ class OutputNoise(Unfitted):
     averaging takes nothing away.
 
     ``law``: gaussian or laplace. ``keep_label``: where the noise would put another class first, the two exchange their
-    scores. Nothing is proven of it. Jia, Salem, Backes, Zhang & Gong 2019, "MemGuard", CCS, section 5, compare with
-    such noise.
+    scores. ``grain``: queries that lie in one cell of a secret grid as coarse as this (root mean square over the
+    features, in their own unit) share their noise; at 0 each has its own, and asking about many records close to one
+    averages it out. It should be well below the distance between two records. Nothing is proven of it. Jia, Salem,
+    Backes, Zhang & Gong 2019, "MemGuard", CCS, section 5, compare with such noise.
     """
 
     guarantee: ClassVar[Guarantee] = "G4"
@@ -73,17 +75,21 @@ class OutputNoise(Unfitted):
     scale: float = 1.0
     law: Literal["gaussian", "laplace"] = "gaussian"
     keep_label: bool = True
+    grain: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and self.scale >= 0):
             raise ConfigError(f"Expected scale to be a number of at least 0, got {self.scale!r}.")
+        if not (math.isfinite(self.grain) and self.grain >= 0):
+            raise ConfigError(f"Expected grain to be a number of at least 0, got {self.grain!r}.")
         if self.law not in ("gaussian", "laplace"):
             raise ConfigError(f"Expected law to be gaussian or laplace, got {self.law!r}.")
 
     def apply(self, outputs: Outputs, tickets: Tickets) -> Outputs:
         """Add the query's own noise."""
         logits = outputs.values if outputs.kind == "logits" else logits_of(outputs)
-        draw = tickets.normal if self.law == "gaussian" else tickets.laplace
+        shared = tickets.near(self.grain)
+        draw = shared.normal if self.law == "gaussian" else shared.laplace
         noisy = draw(logits.shape[1], "noise")
         for span in spans(logits):
             block, own = noisy[span], logits[span]

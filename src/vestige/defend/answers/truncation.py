@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -36,7 +37,7 @@ class TopK(Unfitted):
     k: int = 3
 
     def __post_init__(self) -> None:
-        if isinstance(self.k, bool) or self.k < 1:
+        if isinstance(self.k, bool) or not 1 <= self.k < math.inf or self.k != int(self.k):
             raise ConfigError(f"Expected k to be a whole number of at least 1, got {self.k!r}.")
 
     def apply(self, outputs: Outputs, tickets: Tickets) -> Outputs:  # noqa: ARG002

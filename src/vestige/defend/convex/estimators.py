@@ -20,6 +20,7 @@ from vestige.defend.convex.perturbation import (
     pure_objective,
     rdp_objective,
 )
+from vestige.defend.private.terms import public_count
 from vestige.errors import ConfigError
 from vestige.privacy_claim import PrivacyClaim
 
@@ -82,10 +83,20 @@ class _PrivateLinear(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _train(self, x: Double, y: Double, bound: float, share: int, draws: np.random.Generator) -> Double:
         epsilon, delta = self.epsilon / share, self.delta / share
+        # What depends on the number of records must be the same with one more or less of them.
+        count = len(x) if exchanges(self.method, self.delta, self.amp_mode) else public_count(len(x))
         if self.method == "frank_wolfe":
             each = step_epsilon(epsilon, delta, self.steps)
             return frank_wolfe(
-                x, y, self._loss(), radius=self.radius, largest=bound, steps=self.steps, epsilon=each, rng=draws
+                x,
+                y,
+                self._loss(),
+                radius=self.radius,
+                largest=bound,
+                steps=self.steps,
+                epsilon=each,
+                rng=draws,
+                count=count,
             )
         problem = Problem(
             x=x,
@@ -95,6 +106,7 @@ class _PrivateLinear(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             regularization=self.regularization,
             epsilon=epsilon,
             delta=delta,
+            count=count,
         )
         if self.method == "output":
             return output_perturbation(problem, draws)
@@ -216,13 +228,17 @@ def check_budget(method: str, epsilon: float, delta: float) -> None:
         raise ConfigError(f"The method '{method}' needs a delta above 0.", hint="Set delta = 1e-5.")
 
 
+def exchanges(method: str, delta: float, amp_mode: str) -> bool:
+    """Whether what is proven of a method is about exchanging a record, and not about adding or removing one."""
+    return method == "output" or (method == "objective" and delta == 0) or (method == "amp" and amp_mode == "paper")
+
+
 def claim_of(
     method: str, epsilon: float, delta: float, *, amp_mode: str, norm: float, reproducible: bool
 ) -> PrivacyClaim:
     """Return what is proven of the weights that ``method`` trains."""
-    exchanged = (
-        method == "output" or (method == "objective" and delta == 0) or (method == "amp" and amp_mode == "paper")
-    )
+    exchanged = exchanges(method, delta, amp_mode)
+    count = "the number of records" if exchanged else "the number of records, to two digits,"
     return PrivacyClaim(
         epsilon=epsilon,
         delta=delta,
@@ -232,7 +248,7 @@ def claim_of(
         accountant=f"closed form ({method})" if delta == 0 or exchanged else f"Rényi curve ({method}), dp-accounting",
         assumptions=(
             f"records are bounded by {norm:g}, chosen without the data",
-            "the number of records and the set of classes are public",
+            f"{count} and the set of classes are public",
             REPRODUCIBLE if reproducible else PSEUDORANDOM,
         ),
         excludes=("hyper-parameter selection", "preprocessing that was fitted to the data"),

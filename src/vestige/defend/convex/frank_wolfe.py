@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from vestige.defend.convex.losses import Double, MarginLoss
 from vestige.errors import ConfigError
 
 
+@lru_cache(maxsize=256)
 def step_epsilon(epsilon: float, delta: float, steps: int) -> float:
     """Return ε₀ of each of ``steps`` exponential mechanisms whose sum, at Tε₀²/8 zCDP, is (ε, δ)-DP.
 
@@ -47,15 +49,17 @@ def frank_wolfe(
     steps: int,
     epsilon: float,
     rng: np.random.Generator,
+    count: int | None = None,
 ) -> Double:
     """Return θ of ‖θ‖₁ ≤ ``radius`` with at most ``steps`` entries that are not zero.
 
     ``x``: (n, d) with entries of size at most ``largest``; ``epsilon``: of each step, see `step_epsilon`, ∞ for the
     algorithm without noise. Every step reads the gradient over all records: one over a sample would need an argument
-    that nobody has given. Exponential mechanisms for adding or removing a record, with n public. Talwar, Thakurta &
-    Zhang 2015, "Nearly-Optimal Private LASSO", NeurIPS, algorithm 2.
+    that nobody has given. Exponential mechanisms for adding or removing a record; ``count``: the n by which the
+    gradient is divided, which must not move with a record. Talwar, Thakurta & Zhang 2015, "Nearly-Optimal Private
+    LASSO", NeurIPS, algorithm 2.
     """
-    n, d = x.shape
+    n, d = len(x) if count is None else count, x.shape[1]
     signed = x * y[:, None]
     theta = np.zeros(d)
     sensitivity = largest * radius / n

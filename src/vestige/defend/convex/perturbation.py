@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from vestige.defend.convex.losses import Double, MarginLoss
 from vestige.defend.convex.solver import minimise
 from vestige.errors import ConfigError
 
+FLOOR = 1e-11
+"""The least gradient, as a share of the problem's scale, that the solver is asked for: ten times what it can reach."""
 SHARE_OF_RELEASE = 0.01
 """The share of ε and of δ that pays for releasing a minimiser that was only nearly reached."""
 
@@ -20,7 +23,8 @@ SHARE_OF_RELEASE = 0.01
 class Problem:
     """n records of norm at most ``norm`` with labels −1 and 1, a loss of their margins, and what may be spent.
 
-    ``regularization``: Λ of the objective mean ℓ + Λ/2 ‖θ‖².
+    ``regularization``: Λ of the objective mean ℓ + Λ/2 ‖θ‖². ``count``: how many records there are said to be, in place
+    of n: what adding a record must not move, where the claim is about that.
     """
 
     x: Double
@@ -30,11 +34,17 @@ class Problem:
     regularization: float
     epsilon: float
     delta: float = 0.0
+    count: int | None = None
+
+    @property
+    def size(self) -> int:
+        """The number of records as it is made public."""
+        return len(self.x) if self.count is None else self.count
 
     @property
     def strength(self) -> float:
         """nΛ, the regularisation of the sum."""
-        return len(self.x) * self.regularization
+        return self.size * self.regularization
 
 
 def sphere_noise(d: int, rate: float, rng: np.random.Generator) -> Double:
@@ -87,11 +97,7 @@ def rdp_objective(p: Problem, rng: np.random.Generator) -> Double:
     """
     curvature = p.loss.curvature * p.norm**2
     strength = max(p.strength, least_strength(curvature, p.epsilon))
-    sigma = smallest_noise(
-        lambda s: objective_perturbation(ORDERS, sigma=s, slope=p.norm, curvature=curvature, strength=strength),
-        p.epsilon,
-        p.delta,
-    )
+    sigma = rdp_noise(p.norm, curvature, strength, p.epsilon, p.delta)
     b = np.asarray(sigma * rng.standard_normal(p.x.shape[1]))
     return minimise(p.x, p.y, p.loss, strength=strength, linear=b)
 
@@ -109,30 +115,41 @@ def approximate_minima(p: Problem, rng: np.random.Generator, *, mode: str = "rdp
     Iyengar, Near, Song, Thakkar, Thakurta & Wang 2019, "Towards Practical Differentially Private Convex Optimization",
     IEEE S&P, algorithm 1 and section V (the defaults without hyperparameters).
     """
-    n, d = p.x.shape
+    d = p.x.shape[1]
     spent, slack = SHARE_OF_RELEASE * p.epsilon, SHARE_OF_RELEASE * p.delta
-    first, tolerance = p.epsilon - spent, 1 / n**2
+    first = p.epsilon - spent
+    sigma, total = first_noise(p, first, p.delta - slack, mode=mode)
+    b = np.asarray(sigma * rng.standard_normal(d))
+    # On the sum, γ = 1/n² of the mean is 1/n; what no solver could reach with so many records is not asked for. All of
+    # this is public: how near the minimum the solver comes must not hang on the records.
+    tolerance = max(1 / p.size, FLOOR * (p.size * p.norm + total + sigma * math.sqrt(d)))
+    # Both minimisers are missed by up to the gradient over the strength, in any two directions.
+    reach = 2 * tolerance / total
+    ratio = (1 + math.sqrt(2 * math.log(1 / slack))) / spent if mode == "paper" else gaussian_sigma(spent, slack)
+    theta = minimise(p.x, p.y, p.loss, strength=total, linear=b, tolerance=tolerance)
+    return np.asarray(theta + reach * ratio * rng.standard_normal(d))
+
+
+def first_noise(p: Problem, epsilon: float, delta: float, *, mode: str) -> tuple[float, float]:
+    """Return the deviation of the noise on the objective and the regularisation, both of the sum, for this budget."""
     curvature = p.loss.curvature * p.norm**2
     if mode == "paper":
-        third = first * noise_share(p.epsilon)
-        total = 2 * curvature / (first - third)  # Λ of the paper: its objective has Λ/(2n), which is Λ on the sum
-        total = max(total, p.strength)
-        sigma = 2 * p.norm * (1 + math.sqrt(2 * math.log(1 / (p.delta - slack)))) / third
-        reach = n * tolerance / total
-        late = reach * (1 + math.sqrt(2 * math.log(1 / slack))) / spent
-    else:
-        total = max(p.strength, least_strength(curvature, first))
-        sigma = smallest_noise(
-            lambda s: objective_perturbation(ORDERS, sigma=s, slope=p.norm, curvature=curvature, strength=total),
-            first,
-            p.delta - slack,
-        )
-        # Both minimisers are missed by up to the gradient over the strength, in any two directions.
-        reach = 2 * n * tolerance / total
-        late = gaussian_sigma(spent, slack) * reach
-    b = np.asarray(sigma * rng.standard_normal(d))
-    theta = minimise(p.x, p.y, p.loss, strength=total, linear=b, tolerance=n * tolerance)
-    return np.asarray(theta + late * rng.standard_normal(d))
+        third = epsilon * noise_share(p.epsilon)
+        # Λ of the paper: its objective has Λ/(2n), which is Λ on the sum.
+        total = max(2 * curvature / (epsilon - third), p.strength)
+        return 2 * p.norm * (1 + math.sqrt(2 * math.log(1 / delta))) / third, total
+    total = max(p.strength, least_strength(curvature, epsilon))
+    return rdp_noise(p.norm, curvature, total, epsilon, delta), total
+
+
+@lru_cache(maxsize=256)
+def rdp_noise(slope: float, curvature: float, strength: float, epsilon: float, delta: float) -> float:
+    """Return the least deviation of a Gaussian linear term that is (ε, δ), of `objective_perturbation`."""
+    return smallest_noise(
+        lambda s: objective_perturbation(ORDERS, sigma=s, slope=slope, curvature=curvature, strength=strength),
+        epsilon,
+        delta,
+    )
 
 
 def noise_share(epsilon: float) -> float:

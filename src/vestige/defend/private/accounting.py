@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestige.defend.private.ledger import library
-from vestige.errors import ConfigError
+from vestige.errors import ConfigError, ModelError
 from vestige.privacy_claim import Adjacency
 
 ORDERS = (*(1 + k / 10 for k in range(1, 100)), *range(11, 64), *(2**k for k in range(6, 11)))
@@ -28,6 +29,8 @@ LEAST_NOISE = 0.3
 LARGEST = 20.0
 """An ε above this bounds no attack that matters."""
 CLOSE = 2e-4
+APART = 0.02
+"""How far, of 1 + ε, Opacus' accountant may be from the exact one; it says ±0.01 of its own."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,11 @@ class Account:
         from importlib.metadata import version
 
         return f"dp-accounting {version('dp-accounting')} {'PLD' if self._counted else 'RDP'}"
+
+    @property
+    def exact(self) -> bool:
+        """Whether the headline is by privacy loss distributions."""
+        return self._counted
 
     @cached_property
     def _counted(self) -> bool:
@@ -101,8 +109,30 @@ def opacus_epsilon(history: list[tuple[float, float, int]], delta: float) -> flo
 
     account = PRVAccountant()
     account.history = list(history)
-    with np.errstate(divide="ignore"):  # without sampling it takes the logarithm of zero, and means minus infinity
+    with np.errstate(divide="ignore"), warnings.catch_warnings():
+        # Without sampling it takes the logarithm of zero, and means minus infinity; it also speaks of Rényi orders,
+        # from which it only takes how far its grid has to reach.
+        warnings.filterwarnings("ignore", message="Optimal order", category=UserWarning)
         return float(account.get_epsilon(delta))
+
+
+def seconded(account: Account, history: list[tuple[float, float, int]], delta: float) -> str:
+    """Return which accountant ``account`` quotes, and what two others say of the same steps.
+
+    ``history``: the steps as `opacus_epsilon` takes them. Raises ModelError where the three contradict each other:
+    Rényi's ε is never below the exact one, and Opacus' is its neighbour.
+    """
+    headline, renyi = account.epsilon(delta), account.renyi(delta)
+    if not account.exact:
+        return account.method
+    prv = opacus_epsilon(history, delta)
+    if headline > renyi * (1 + CLOSE) or abs(prv - headline) > APART * (1 + headline):
+        raise ModelError(
+            f"Three accountants contradict each other about the same training: ε = {headline:.4g} by privacy loss "
+            f"distributions, {renyi:.4g} by Rényi divergences, {prv:.4g} by Opacus.",
+            hint="Use the versions of dp-accounting and opacus that Vestige is tested with; nothing is claimed.",
+        )
+    return f"{account.method} ({headline:.4g}; RDP {renyi:.4g}, Opacus PRV {prv:.4g})"
 
 
 def gaussian_steps(noise: float, rate: float, count: int) -> Any:

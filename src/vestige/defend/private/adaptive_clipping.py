@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from vestige.defend.private.dp_sgd import PrivateTraining, _number
+from vestige.defend.private.dp_sgd import PrivateTraining
+from vestige.defend.private.loop import number
 from vestige.defend.private.terms import Terms
 from vestige.errors import ConfigError
 
@@ -26,9 +27,10 @@ class AdaptiveClipping(PrivateTraining):
     of how many gradients were cut paid from the same noise: the gradients get a little more of it.
 
     ``max_grad_norm``: where the norm starts; ``speed``: how fast it moves, per step, on a logarithmic scale.
-    ``count_noise``: the deviation of the noise on the count, by default a twentieth of ``batch_size``. Everything else
-    as for `dp_sgd`. Andrew, Thakkar, McMahan & Ramaswamy 2021, "Differentially Private Learning with Adaptive
-    Clipping", NeurIPS, algorithm 1, with counts shifted by a half and divided by the expected size of a batch.
+    ``count_noise``: the deviation of the noise on the count, by default a twentieth of ``batch_size`` and at least the
+    noise multiplier. Everything else as for `dp_sgd`. Andrew, Thakkar, McMahan & Ramaswamy 2021, "Differentially
+    Private Learning with Adaptive Clipping", NeurIPS, algorithm 1, with counts shifted by a half and divided by the
+    expected size of a batch.
     """
 
     paper: ClassVar[str] = "Andrew et al. 2021"
@@ -40,25 +42,36 @@ class AdaptiveClipping(PrivateTraining):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (_number(self.quantile) and 0 < self.quantile < 1):
+        if not (number(self.quantile) and 0 < self.quantile < 1):
             raise ConfigError(f"Expected quantile to be above 0 and below 1, got {self.quantile!r}.")
         for name in ("speed", "count_noise"):
             value = getattr(self, name)
-            if value is not None and not (_number(value) and value > 0):
+            if value is not None and not (number(value) and value > 0):
                 raise ConfigError(f"Expected {name} to be a number above 0, got {value!r}.")
 
-    def clip(self, random: Randomness, terms: Terms) -> Clip:
-        """Return a norm that starts at ``max_grad_norm``; raises ConfigError when the count's noise is too small."""
-        from vestige.defend.private.clipping import Quantile, split_noise
+    def terms(self, epochs: int, batch_size: int, members: int) -> Terms:
+        """Return rate, steps and noise for so many members; raises ConfigError when the count's noise is too small."""
+        from vestige.defend.private.clipping import split_noise
 
-        spread = terms.divisor / SHARE if self.count_noise is None else self.count_noise
-        for factor in (min(terms.factors), max(terms.factors)):
-            split_noise(terms.noise * factor, spread)
+        found = super().terms(epochs, batch_size, members)
+        split_noise(found.noise * max(found.factors), self._spread(found))
+        return found
+
+    def _spread(self, terms: Terms) -> float:
+        if self.count_noise is not None:
+            return self.count_noise
+        # With small batches a twentieth would leave nothing for the gradients; this much leaves them three quarters.
+        return max(terms.divisor / SHARE, terms.noise * max(terms.factors))
+
+    def clip(self, random: Randomness, terms: Terms) -> Clip:
+        """Return a norm that starts at ``max_grad_norm``."""
+        from vestige.defend.private.clipping import Quantile
+
         generator = random.generator("count")
         return Quantile(
             norm=self.max_grad_norm,
             quantile=self.quantile,
             speed=self.speed,
-            count_noise=spread,
+            count_noise=self._spread(terms),
             normal=lambda: float(torch.randn((), generator=generator)),
         )

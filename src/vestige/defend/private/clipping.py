@@ -24,9 +24,24 @@ class Clip(Protocol):
         """Return the standard deviation of the noise on the sum of gradients, in a step of this noise multiplier."""
         ...
 
+    def limits(self, rows: torch.Tensor, norms: torch.Tensor) -> torch.Tensor | float:
+        """Return how long the gradient of each record of a batch may be, of its row number and the gradient's norm."""
+        ...
+
     def observe(self, norms: torch.Tensor, divisor: float) -> None:
         """See the norms of a batch's gradients, before they were cut."""
         ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """How records take part in one model's steps: how often each comes into a batch, and how far it may reach.
+
+    ``rate``: one for all, or a tensor of doubles with one for each record.
+    """
+
+    rate: torch.Tensor | float
+    clip: Clip
 
 
 @dataclass(eq=False)
@@ -38,6 +53,29 @@ class Fixed:
     def spread(self, noise: float) -> float:
         """Return the multiplier times the norm."""
         return noise * self.norm
+
+    def limits(self, rows: torch.Tensor, norms: torch.Tensor) -> float:  # noqa: ARG002
+        """Return the norm, which is the same for all."""
+        return self.norm
+
+    def observe(self, norms: torch.Tensor, divisor: float) -> None:
+        """Learn nothing."""
+
+
+@dataclass(eq=False)
+class ByRecord:
+    """A norm of each record's own, the same in every step; ``norms``: by row number, ``norm``: the longest."""
+
+    norm: float
+    norms: torch.Tensor
+
+    def spread(self, noise: float) -> float:
+        """Return the multiplier times the longest norm."""
+        return noise * self.norm
+
+    def limits(self, rows: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+        """Return what these rows' own norms are."""
+        return self.norms[rows].to(norms.device)
 
     def observe(self, norms: torch.Tensor, divisor: float) -> None:
         """Learn nothing."""
@@ -60,6 +98,10 @@ class Quantile:
     def spread(self, noise: float) -> float:
         """Return the deviation with which the two releases together cost what ``noise`` alone would."""
         return split_noise(noise, self.count_noise) * self.norm
+
+    def limits(self, rows: torch.Tensor, norms: torch.Tensor) -> float:  # noqa: ARG002
+        """Return the norm, which is the same for all."""
+        return self.norm
 
     def observe(self, norms: torch.Tensor, divisor: float) -> None:
         """Move the norm by what is released of the count."""

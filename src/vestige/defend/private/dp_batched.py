@@ -13,10 +13,11 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from vestige.backends.ensemble import Plan, memory
+from vestige.backends import memory
+from vestige.backends.ensemble import Plan
 from vestige.backends.ensemble.graph import Graph
 from vestige.backends.ensemble.layers import Dropout, Layer, Run
-from vestige.backends.ensemble.losses import CrossEntropy, SquaredError, _wanted
+from vestige.backends.ensemble.losses import CrossEntropy, Loss, SquaredError, _wanted, at_epoch
 from vestige.backends.ensemble.order import generator
 from vestige.backends.ensemble.stack import KINDS
 from vestige.backends.ensemble.store import ALIGNMENT, ParameterStore, gather
@@ -141,18 +142,31 @@ def store_device(store: ParameterStore) -> torch.device:
     return next(iter(store.slots.values())).values[0].device
 
 
-def own_gradients(plan: Plan, outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def own_gradients(plan: Plan, outputs: torch.Tensor, y: torch.Tensor, epoch: int = 0) -> torch.Tensor:
     """Return d loss / d outputs of each record by itself, as if it were alone in its batch."""
-    if isinstance(plan.loss, CrossEntropy):
+    loss = at_epoch(plan.loss, epoch)
+    if isinstance(loss, CrossEntropy):
         return CrossEntropy._rows(outputs, y, 1)
-    if isinstance(plan.loss, SquaredError):
+    if isinstance(loss, SquaredError):
         return (outputs - _wanted(outputs, y)) * (2.0 / max(1, outputs[:1].numel()))
 
     def one(output: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        return plan.loss.value(output[None], wanted[None]).sum()
+        return loss.value(output[None], wanted[None]).sum()
 
     with torch.enable_grad():
-        found: torch.Tensor = torch.func.vmap(torch.func.grad(one), randomness="different")(outputs, y)
+        try:
+            found: torch.Tensor = torch.func.vmap(torch.func.grad(one), randomness="different")(outputs, y)
+        except RuntimeError:
+            # A loss of the user's own may decide by values, which cannot be done for all records at once.
+            found = _one_by_one(loss, outputs, y)
+    return found
+
+
+def _one_by_one(loss: Loss, outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    found = torch.zeros_like(outputs)
+    for k in range(len(outputs)):
+        leaf = outputs[k : k + 1].detach().requires_grad_()
+        found[k] = torch.autograd.grad(loss.value(leaf, y[k : k + 1]).sum(), leaf)[0][0]
     return found
 
 
@@ -165,10 +179,11 @@ def train(
     rows: Sequence[IntArray],
     random: Sequence[Randomness],
     on_epoch: OnEpoch | None = None,
+    rates: Sequence[torch.Tensor | float] | None = None,
 ) -> list[State]:
     """Return the trained state of each module, all on the same terms; the same bytes however they are grouped.
 
-    ``rows``, ``clips`` and ``random`` have one entry per model.
+    ``rows``, ``clips`` and ``random`` have one entry per model, and so have ``rates`` where they differ from the terms.
     """
     with torch.no_grad(), memory.kept():
         store = gather(modules, plan.device)
@@ -179,6 +194,7 @@ def train(
             clips,
             rows,
             random,
+            [terms.rate] * len(modules) if rates is None else rates,
         )
         for epoch in range(plan.epochs):
             trainer.epoch(epoch)
@@ -197,11 +213,13 @@ class _Trainer:
         clips: Sequence[Clip],
         rows: Sequence[IntArray],
         random: Sequence[Randomness],
+        rates: Sequence[torch.Tensor | float],
     ) -> None:
         self.plan, self.network, self.terms, self.clips = plan, network, terms, clips
+        self.random, self.now = random, 0
         steps = terms.steps * plan.epochs
         self.batches = [
-            poisson(own, terms.rate, steps, r.generator("sample")) for own, r in zip(rows, random, strict=True)
+            poisson(own, rate, steps, r.generator("sample")) for own, rate, r in zip(rows, rates, random, strict=True)
         ]
         self.noise = [r.generator("noise") for r in random]
         self.augment = [generator(r.seed, "augment", plan.device) for r in random]
@@ -213,6 +231,7 @@ class _Trainer:
     def epoch(self, epoch: int) -> None:
         """Take an epoch's steps."""
         rate, noise = self.plan.rate(epoch), self.terms.noise * self.terms.factors[epoch]
+        self.now = epoch
         for _ in range(self.terms.steps):
             self.fill(noise)
             rows = [next(own) for own in self.batches]
@@ -224,13 +243,7 @@ class _Trainer:
         for m, (clip, draw) in enumerate(zip(self.clips, self.noise, strict=True)):
             spread = clip.spread(noise) / self.terms.divisor
             for name in self.network.sums:
-                total = self.network.sums[name][m]
-                if not spread:
-                    total.zero_()
-                elif total.device.type == "cpu":
-                    total.normal_(0.0, spread, generator=draw)
-                else:
-                    total.copy_(torch.empty(total.shape).normal_(0.0, spread, generator=draw))
+                self.random[m].normal(self.network.sums[name][m], spread, draw)
 
     def look(self, rows: Sequence[torch.Tensor]) -> None:
         """Add the cut gradients of one batch per model, any of which may be empty, and let the norms be seen."""
@@ -242,22 +255,26 @@ class _Trainer:
         for own, taken, place in zip(rows, parted(real, sizes), parted(index, sizes), strict=True):
             taken[: len(own)] = True
             place[: len(own)] = own
-        norms = self._added(index, real, sizes) if len(real) else torch.zeros(0)
+        norms = self._added(rows, index, real, sizes) if len(real) else torch.zeros(0)
         for clip, own in zip(self.clips, parted(norms, lengths), strict=True):
             clip.observe(own, self.terms.divisor)
 
-    def _added(self, index: torch.Tensor, real: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
+    def _added(
+        self, rows: Sequence[torch.Tensor], index: torch.Tensor, real: torch.Tensor, sizes: Sequence[int]
+    ) -> torch.Tensor:
         plan = self.plan
         index, real = index.to(plan.device), real.to(plan.device)
         x, y = plan.batch(index), plan.y.index_select(0, index)
         if plan.augment is not None:
             batches = zip(parted(x, sizes), self.augment, strict=True)
             x = torch.cat([plan.augment(own, draw) if len(own) else own for own, draw in batches])
-        self.network.backward(own_gradients(plan, self.network.forward(x, sizes), y))
+        self.network.backward(own_gradients(plan, self.network.forward(x, sizes), y, self.now))
         norms = self.network.norms()
-        limits = torch.tensor([clip.norm for clip in self.clips], device=norms.device)
-        each = limits.repeat_interleave(torch.tensor(sizes, device=norms.device))
-        self.network.add(shares(norms, each).mul_(real).div_(self.terms.divisor))
+        limits = torch.zeros_like(norms)
+        models = zip(self.clips, rows, parted(norms, sizes), parted(limits, sizes), strict=True)
+        for clip, own, seen, into in models:
+            into[: len(own)] = clip.limits(own, seen[: len(own)])
+        self.network.add(shares(norms, limits).div_(self.terms.divisor))
         return norms[real]
 
 

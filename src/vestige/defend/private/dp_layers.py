@@ -16,6 +16,8 @@ from torch.nn import functional as F
 Slots = Mapping[str, Sequence[torch.Tensor]]
 Sizes = Sequence[int]
 ops = torch.ops.aten
+ROUNDING = 2.0**-23
+"""How much of its terms' length a sum in single precision is off by, where it is far less than they are."""
 
 
 class Weighted:
@@ -85,7 +87,7 @@ class Linear(Weighted):
             return deltas.mul_(lengths.add_(float(bias)))
         x, delta = self.x.flatten(1, -2), self.delta.flatten(1, -2)
         found = product_squares(delta.transpose(1, 2), x)
-        return found + delta.sum(1).square().sum(1) if bias else found
+        return found + sum_squares(delta) if bias else found
 
     def drop(self, bad: torch.Tensor) -> None:
         """Make the records' inputs and gradients zero."""
@@ -132,7 +134,7 @@ class Convolution(Weighted):
         o, weight = self.options, self.values["weight"][0]
         delta, places = self.delta.flatten(2), self.delta[0, 0].numel()
         patches = F.unfold(self.x, weight.shape[2:], o["dilation"], o["padding"], o["stride"])
-        bias = delta.sum(2).square().sum(1) if "bias" in self.values else 0.0
+        bias = sum_squares(delta.transpose(1, 2)) if "bias" in self.values else 0.0
         if o["groups"] == 1 and 2 * places**2 < weight.numel():
             return product_squares(delta, patches.transpose(1, 2)) + bias
         groups = o["groups"]
@@ -164,13 +166,30 @@ class Convolution(Weighted):
 
 
 def product_squares(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Return (R,) the squared norm of left @ right, (R, a, T) and (R, T, b), without making it where T is small."""
+    """Return (R,) the squared norm of left @ right, (R, a, T) and (R, T, b), without making it where T is small.
+
+    Terms of a record made for that may cancel out all but a little, and the sum that is later made of them in single
+    precision is off by the size of the terms: the norm is taken in double precision, and what may be off is added.
+    """
     places = left.shape[2]
     if 2 * places**2 < left.shape[1] * right.shape[2]:
-        both = torch.bmm(left.transpose(1, 2), left), torch.bmm(right, right.transpose(1, 2))
-        return (both[0] * both[1]).sum((1, 2)).clamp_(min=0.0)
+        a, b = left.double(), right.double()
+        both = torch.bmm(a.transpose(1, 2), a).mul_(torch.bmm(b, b.transpose(1, 2)))
+        terms = torch.linalg.vector_norm(a, dim=1) * torch.linalg.vector_norm(b, dim=2)
+        return raised(both.sum((1, 2)).clamp_(min=0.0), terms.sum(1))
     lengths: torch.Tensor = torch.linalg.vector_norm(torch.bmm(left, right).flatten(1), dim=1)
     return lengths.square()
+
+
+def sum_squares(parts: torch.Tensor) -> torch.Tensor:
+    """Return (R,) the squared norm of the sum over the second dimension, (R, T, a), as `product_squares` does."""
+    double = parts.double()
+    return raised(double.sum(1).square().sum(1), torch.linalg.vector_norm(double, dim=2).sum(1))
+
+
+def raised(squares: torch.Tensor, terms: torch.Tensor) -> torch.Tensor:
+    """Return squared norms of sums whose terms have this length together, with the room that rounding needs."""
+    return (squares.sqrt() + ROUNDING * terms).square_().to(torch.float32)
 
 
 def zeroed(values: torch.Tensor, bad: torch.Tensor) -> torch.Tensor:

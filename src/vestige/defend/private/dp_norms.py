@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from vestige.defend.private.dp_layers import Convolution, Linear, Sizes, Weighted, along, ops, parted, zeroed
+from vestige.defend.private.dp_layers import Convolution, Linear, Sizes, Weighted, along, ops, parted, raised, zeroed
 
 
 class Norm(Weighted):
@@ -120,8 +120,9 @@ class Embedding(Weighted):
     def squares(self) -> torch.Tensor:
         """Return the norms, an index that comes twice counting as the sum of both."""
         index, delta = self.x.flatten(1), self.delta.flatten(1, -2) if self.x.dim() > 1 else self.delta.unsqueeze(1)
-        alike = index.unsqueeze(2) == index.unsqueeze(1)
-        return (torch.bmm(delta, delta.transpose(1, 2)) * alike).sum((1, 2))
+        alike, double = index.unsqueeze(2) == index.unsqueeze(1), delta.double()
+        squares = (torch.bmm(double, double.transpose(1, 2)) * alike).sum((1, 2)).clamp_(min=0.0)
+        return raised(squares, torch.linalg.vector_norm(double, dim=2).sum(1))
 
     def drop(self, bad: torch.Tensor) -> None:
         """Make the records' gradients zero."""

@@ -1,4 +1,4 @@
-"""A torch recipe trained privately: `PrivateRecipe` gives the models that `dp_sgd` and `adaptive_clipping` defend."""
+"""A torch recipe trained privately: `PrivateRecipe` gives the models that `dp_sgd` and its kin defend."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from vestige.backends.torch_setup import Setup
-    from vestige.defend.private.dp_sgd import PrivateTraining
+    from vestige.defend.private.loop import PrivateLoop
 
 ARITHMETIC = 1
 """Raised when stored models would differ from newly trained ones."""
@@ -33,7 +33,7 @@ class PrivateRecipe:
     """Trains the models of ``inner`` by differentially private steps; ``defence`` says which."""
 
     inner: TorchRecipe
-    defence: PrivateTraining
+    defence: PrivateLoop
 
     @property
     def epochs(self) -> int:
@@ -63,7 +63,7 @@ class PrivateRecipe:
         if len(rows) != len(seeds):
             raise UsageError(f"Expected one seed per model, got {len(rows)} row lists and {len(seeds)} seeds.")
         setup = self._setup(records)
-        states = self._trained(setup, rows, seeds, None)
+        states = self._trained(setup, records, rows, seeds, None)
         for k in range(len(states)) if on_model is not None else ():
             assert on_model is not None
             on_model(k)
@@ -93,7 +93,7 @@ class PrivateRecipe:
             target = setup.target(state)
             visit(target.query(x, target.access))
 
-        self._trained(setup, [rows], [seed], on_epoch)
+        self._trained(setup, records, [rows], [seed], on_epoch)
 
     def chunk_size(self, records: Records) -> int:
         """Return how many models one call of ``fit_many`` trains best."""
@@ -109,6 +109,7 @@ class PrivateRecipe:
     def _trained(
         self,
         setup: Setup,
+        records: Records,
         rows: Sequence[IntArray],
         seeds: Sequence[int],
         on_epoch: Callable[[int, int, dict[str, torch.Tensor]], None] | None,
@@ -116,7 +117,7 @@ class PrivateRecipe:
         from vestige.defend.private.training import train_all
 
         _check_rows(rows, len(setup.plan.x))
-        states = train_all(self.defence, setup, rows, seeds, threads=self.inner.threads, on_epoch=on_epoch)
+        states = train_all(self.defence, setup, records, rows, seeds, threads=self.inner.threads, on_epoch=on_epoch)
         for state, seed in zip(states, seeds, strict=True):
             if not all(bool(t.isfinite().all()) for t in state.values()):
                 raise ModelError(

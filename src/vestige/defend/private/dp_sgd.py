@@ -2,76 +2,46 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from vestige.backends.torch import TorchRecipe
-from vestige.defend.base import Named, Trait
 from vestige.defend.private.accounting import LARGEST
 from vestige.defend.private.ledger import entries
+from vestige.defend.private.loop import PrivateLoop, excluded, number
 from vestige.defend.private.schedules import Schedule, check_schedule, factors
 from vestige.defend.private.terms import Terms
 from vestige.errors import ConfigError
-from vestige.privacy_claim import Guarantee, PrivacyClaim
+from vestige.privacy_claim import PrivacyClaim
 from vestige.target import IntArray, Recipe
 
 if TYPE_CHECKING:
-    from vestige.defend.private.clipping import Clip
-    from vestige.defend.private.dp_recipe import PrivateRecipe
+    from vestige.defend.private.clipping import Clip, Part
     from vestige.defend.private.randomness import Randomness
+    from vestige.records import Records
 
 USUAL_EPSILON = 4.0
-Engine = Literal["auto", "batched", "opacus"]
-Mode = Literal["hooks", "functorch", "ghost"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrivateTraining:
-    """What private trainings have in common: a budget or a noise, a schedule, and the engine."""
-
-    guarantee: ClassVar[Guarantee] = "G1"
-    traits: ClassVar[frozenset[Trait]] = frozenset({Trait.CLIPS_RECORDS})
-    adaptive: ClassVar[tuple[Named, ...]] = ()
-    reserve: ClassVar[bool] = False
+class PrivateTraining(PrivateLoop):
+    """What private trainings have in common that treat all records alike: a budget or a noise, and a schedule."""
 
     epsilon: float | None = None
     noise_multiplier: float | None = None
-    delta: float | None = None
-    max_grad_norm: float = 1.0
-    epochs: int | None = None
-    batch_size: int | None = None
-    lr: float | None = None
     schedule: Schedule = "constant"
     decay: float = 0.5
-    batch_norm: Literal["replace", "refuse"] = "replace"
-    engine: Engine = "auto"
-    mode: Mode = "hooks"
     heuristic: bool = False
-    release: bool = False
 
     def __post_init__(self) -> None:
         if self.epsilon is not None and self.noise_multiplier is not None:
             raise ConfigError("Expected epsilon or noise_multiplier, got both.", hint="One follows from the other.")
         if self.epsilon is None and self.noise_multiplier is None:
             object.__setattr__(self, "epsilon", USUAL_EPSILON)
-        for name in ("epsilon", "noise_multiplier", "max_grad_norm", "lr"):
+        super().__post_init__()
+        for name in ("epsilon", "noise_multiplier"):
             value = getattr(self, name)
-            if value is not None and not (_number(value) and value > 0):
+            if value is not None and not (number(value) and value > 0):
                 raise ConfigError(f"Expected {name} to be a number above 0, got {value!r}.")
-        if self.delta is not None and not (_number(self.delta) and 0 < self.delta < 1):
-            raise ConfigError(f"Expected delta to be above 0 and below 1, got {self.delta!r}.")
-        for name in ("epochs", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ConfigError(f"Expected {name} to be a whole number of at least 1, got {value!r}.")
-        for name, known in (
-            ("engine", get_args(Engine)),
-            ("mode", get_args(Mode)),
-            ("batch_norm", ("replace", "refuse")),
-        ):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"Expected {name} to be one of {', '.join(known)}, got {getattr(self, name)!r}.")
         check_schedule(self.schedule, self.decay)
         if self.epsilon is not None and self.epsilon > LARGEST:
             raise ConfigError(
@@ -83,12 +53,6 @@ class PrivateTraining:
             object.__setattr__(self, "guarantee", "G4")
             if self.noise_multiplier is None:
                 raise ConfigError("A heuristic training needs a noise_multiplier.", hint="Its epsilon is reported.")
-
-    def wrap(self, recipe: Recipe, reserve: IntArray) -> PrivateRecipe:  # noqa: ARG002
-        """Return the recipe trained privately; raises ConfigError for one that is not a `TorchRecipe`."""
-        from vestige.defend.private.dp_recipe import PrivateRecipe
-
-        return PrivateRecipe(inner=self._changed(recipe), defence=self)
 
     def claim(self, recipe: Recipe, members: int) -> PrivacyClaim | None:
         """Return the (ε, δ) of the weights for so many members, with the ledger that it follows from.
@@ -112,10 +76,10 @@ class PrivateTraining:
             unit="record",
             adjacency="add_remove",
             mechanism="subsampled_gaussian" if terms.rate < 1 else "gaussian",
-            accountant=account.method,
+            accountant=terms.accountant,
             ledger=entries(terms.event),
             assumptions=self._assumed(terms),
-            excludes=_excluded(changed),
+            excludes=excluded(changed),
         )
 
     def terms(self, epochs: int, batch_size: int, members: int) -> Terms:
@@ -129,34 +93,15 @@ class PrivateTraining:
             noise=self.noise_multiplier,
         )
 
+    def part(self, random: Randomness, terms: Terms, records: Records, rows: IntArray) -> Part:  # noqa: ARG002
+        """Return the same rate and clipping norm for all records."""
+        from vestige.defend.private.clipping import Part
+
+        return Part(terms.rate, self.clip(random, terms))
+
     def clip(self, random: Randomness, terms: Terms) -> Clip:
         """Return one model's clipping norm."""
         raise NotImplementedError
-
-    def _changed(self, recipe: Recipe) -> TorchRecipe:
-        if not isinstance(recipe, TorchRecipe):
-            raise ConfigError(
-                f"Private training works for torch recipes, and this one is a {type(recipe).__name__}.",
-                hint="Set [recipe] kind = 'torch'; defences that train by a loop of their own cannot stand before it.",
-            )
-        given = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
-        changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        return replace(recipe, **changed) if changed else recipe
-
-    def _assumed(self, terms: Terms) -> tuple[str, ...]:
-        noise = (
-            "noise and samples come from a pseudo-random generator that the operating system seeded"
-            if self.release
-            else "noise is reproducible from the seed: not a release"
-        )
-        replaced = ("batch normalisation, where the module has it, is replaced by group normalisation",)
-        return (
-            f"the number of records, to two digits ({terms.count}), is public",
-            "every batch is a Poisson sample, and every step is taken, also with an empty one",
-            noise,
-            "normal numbers are floats of single precision",
-            *(replaced if self.batch_norm == "replace" else ()),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,14 +132,3 @@ class DPSGD(PrivateTraining):
         from vestige.defend.private.clipping import Fixed
 
         return Fixed(self.max_grad_norm)
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _excluded(recipe: TorchRecipe) -> tuple[str, ...]:
-    found = ["hyper-parameter selection"]
-    if recipe.normalize != "none":
-        found.append("the scales of the features, where they were fitted to all records (normalize)")
-    return tuple(found)

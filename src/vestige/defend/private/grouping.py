@@ -20,10 +20,14 @@ def grouped(module: nn.Module) -> nn.Module:
 
     Raises ConfigError for layers that keep statistics of what they see, which would be released with the weights.
     """
-    for name, part in list(module.named_modules()):
+    made: dict[nn.Module, nn.GroupNorm] = {}
+    for name, part in list(module.named_modules(remove_duplicate=False)):  # one layer may stand in several places
         if isinstance(part, BATCHED):
             owner, _, own = name.rpartition(".")
-            fresh = nn.GroupNorm(groups_of(part.num_features), part.num_features, eps=part.eps, affine=part.affine)
+            if part not in made:
+                width = part.num_features
+                made[part] = nn.GroupNorm(groups_of(width), width, eps=part.eps, affine=part.affine)
+            fresh = made[part]
             if not name:
                 return fresh
             setattr(module.get_submodule(owner), own, fresh)

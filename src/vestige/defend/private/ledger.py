@@ -8,6 +8,8 @@ from typing import Any
 from vestige.errors import DataError, MissingDependency
 
 Entry = dict[str, Any]
+BY_GROUP = "ByGroup"
+"""An entry whose ``groups`` each have a budget ``epsilon`` and see the training as another ``event``."""
 _ENDING = "DpEvent"
 
 
@@ -36,9 +38,14 @@ def entries(event: Any) -> tuple[Entry, ...]:
 
 
 def event_of(found: Mapping[str, Any]) -> Any:
-    """Return the event that an entry stands for; raises DataError for one that dp_accounting does not know."""
+    """Return the event that an entry stands for; raises DataError for one that dp_accounting does not know.
+
+    Of groups with budgets of their own it is the one of the largest budget, which holds for every record.
+    """
     values = dict(found)
     name = values.pop("kind", None)
+    if name == BY_GROUP:
+        return event_of(max(values["groups"], key=lambda group: group["epsilon"])["event"])
     kind = getattr(library(), f"{name}{_ENDING}", None)
     kind = kind or getattr(library().dp_event, f"{name}{_ENDING}", None)
     if kind is None:
@@ -63,6 +70,8 @@ def steps(ledger: Iterable[Mapping[str, Any]]) -> int:
 def _count(found: Mapping[str, Any]) -> int:
     if found["kind"] == "SelfComposed":
         return int(found["count"]) * _count(found["event"])
+    if found["kind"] == BY_GROUP:
+        return max(_count(group["event"]) for group in found["groups"])
     if found["kind"] == "Composed":
         return sum(_count(part) for part in found["events"])
     return 0 if found["kind"] == "NoOp" else 1

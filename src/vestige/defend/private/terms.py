@@ -8,8 +8,9 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-from vestige.defend.private.accounting import LEAST_NOISE, Account, gaussian_steps, noise_for
+from vestige.defend.private.accounting import LEAST_NOISE, Account, gaussian_steps, noise_for, seconded
 from vestige.defend.private.ledger import library
+from vestige.errors import ConfigError
 
 DIGITS = 2
 
@@ -62,6 +63,11 @@ class Terms:
         divisor = min(batch_size, count)
         rate, steps = divisor / count, -(-count // divisor)
         given = usual_delta(count) if delta is None else delta
+        if given * count >= 1:
+            raise ConfigError(
+                f"A delta of {given:g} for {count} records allows that one of them is published whole.",
+                hint=f"Leave delta out, or set it well below {1 / count:g}.",
+            )
         sigma = noise if noise is not None else _noise(float(epsilon or 0), given, rate, steps, tuple(factors))
         return cls(
             count=count,
@@ -83,6 +89,17 @@ class Terms:
         """What the training costs."""
         return _account(self.noise, self.rate, self.steps, self.factors)
 
+    @property
+    def accountant(self) -> str:
+        """Which accountant ε is of, and what two others say; raises ModelError where they contradict each other."""
+        return _accountant(self.noise, self.rate, self.steps, self.factors, self.delta)
+
+
+@lru_cache(maxsize=64)
+def _accountant(noise: float, rate: float, steps: int, factors: tuple[float, ...], delta: float) -> str:
+    history = [(noise * factor, rate, count) for factor, count in _runs(steps, factors)]
+    return seconded(_account(noise, rate, steps, factors), history, delta)
+
 
 @lru_cache(maxsize=64)
 def _account(noise: float, rate: float, steps: int, factors: tuple[float, ...]) -> Account:
@@ -98,8 +115,11 @@ def _noise(epsilon: float, delta: float, rate: float, steps: int, factors: tuple
 
 
 def _event(noise: float, rate: float, steps: int, factors: tuple[float, ...]) -> Any:
-    runs = [(factor, len(list(alike)) * steps) for factor, alike in groupby(factors)]
     if not noise:
         return library().NonPrivateDpEvent()
-    parts = [gaussian_steps(noise * factor, rate, count) for factor, count in runs]
+    parts = [gaussian_steps(noise * factor, rate, count) for factor, count in _runs(steps, factors)]
     return parts[0] if len(parts) == 1 else library().ComposedDpEvent(parts)
+
+
+def _runs(steps: int, factors: tuple[float, ...]) -> list[tuple[float, int]]:
+    return [(factor, len(list(alike)) * steps) for factor, alike in groupby(factors)]

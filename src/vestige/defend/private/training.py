@@ -17,12 +17,14 @@ from vestige.target import IntArray
 
 if TYPE_CHECKING:
     from vestige.backends.torch_setup import Setup
-    from vestige.defend.private.dp_sgd import PrivateTraining
+    from vestige.defend.private.loop import PrivateLoop
+    from vestige.records import Records
 
 
 def train_all(
-    defence: PrivateTraining,
+    defence: PrivateLoop,
     setup: Setup,
+    records: Records,
     rows: Sequence[IntArray],
     seeds: Sequence[int],
     *,
@@ -45,18 +47,19 @@ def train_all(
         for one in dict.fromkeys(terms):
             places = [k for k, own in enumerate(terms) if own == one]
             random = [Randomness(seeds[k], defence.release) for k in places]
-            clips = [defence.clip(own, one) for own in random]
             modules = [initialised(plan, seeds[k]) for k in places]
             mine = [rows[k] for k in places]
+            parts = [defence.part(draw, one, records, own) for draw, own in zip(random, mine, strict=True)]
+            clips, rates = [part.clip for part in parts], [part.rate for part in parts]
             if batched:
                 assert graph is not None
                 told = None if on_epoch is None else _renumbered(on_epoch, places)
-                states = train(plan, graph, modules, one, clips, mine, random, told)
+                states = train(plan, graph, modules, one, clips, mine, random, told, rates)
             else:
                 told_of = [None if on_epoch is None else partial(on_epoch, k) for k in places]
                 states = [
-                    train_one(plan, module, one, clip, own, draw, defence.mode, told)
-                    for module, clip, own, draw, told in zip(modules, clips, mine, random, told_of, strict=True)
+                    train_one(plan, module, one, part.clip, own, draw, defence.mode, told, part.rate)
+                    for module, part, own, draw, told in zip(modules, parts, mine, random, told_of, strict=True)
                 ]
             found |= dict(zip(places, states, strict=True))
     return [found[k] for k in range(len(rows))]

@@ -48,4 +48,6 @@ class HAMP(Unproven):
     def wrap(self, recipe: Recipe, reserve: IntArray) -> Recipe:  # noqa: ARG002
         """Return the recipe with soft labels and the reward."""
         # The divergence and the cross-entropy differ by the labels' own entropy, which no weight changes.
-        return softened(recipe, "hamp", entropy=self.gamma, penalty=self.alpha, per_class=self.scaling == "reference")
+        # Without a reward nothing is counted by class, and another defence's penalty must not be.
+        per_class = self.scaling == "reference" and self.alpha > 0
+        return softened(recipe, "hamp", entropy=self.gamma, penalty=self.alpha, per_class=per_class)

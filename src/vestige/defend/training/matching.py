@@ -15,6 +15,7 @@ from vestige.backends.ensemble.order import generator
 from vestige.backends.ensemble.plan import Plan
 from vestige.backends.ensemble.values import each
 from vestige.defend.training.schemes import Ask, columns, shown
+from vestige.errors import UsageError
 from vestige.seeds import rng
 from vestige.target import IntArray
 
@@ -61,6 +62,12 @@ class Matching:
         labels = plan.y.cpu().numpy()
         classes = np.intersect1d(_repeated(labels[rows]), _repeated(labels[reserve]))
         self._sides = [(rows[labels[rows] == c], reserve[labels[reserve] == c]) for c in classes]
+        if options.strength and not self._sides:
+            raise UsageError(
+                f"The defence '{options.name}' matches answers class by class, and no class has two members and two "
+                "records of the defender's own.",
+                hint="Raise [data] population, or train on more records.",
+            )
         self._blend: Blend | None = None
         self._counts = (0, 0)
 
@@ -99,7 +106,7 @@ class Matching:
 
     def _matches(self, epoch: int) -> bool:
         started = epoch >= self.options.start * self.plan.epochs
-        return bool(self.options.strength) and started and bool(self._sides)
+        return bool(self.options.strength) and started
 
 
 def _repeated(labels: NDArray[Any]) -> NDArray[Any]:

@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from vestige.backends.ensemble import memory
+from vestige.backends import memory
 from vestige.backends.ensemble.engine import OnEpoch, State, _both, _initialised, _own_randomness, _threads
 from vestige.backends.ensemble.graph import Graph
 from vestige.backends.ensemble.layers import Run

@@ -10,6 +10,7 @@ from vestige.backends.stopping import Stopping
 from vestige.defend.base import Named, Trait
 from vestige.defend.training.common import Unproven, number, torch_recipe
 from vestige.defend.training.estimators import stopped
+from vestige.defend.training.rival import whole
 from vestige.errors import ConfigError
 from vestige.privacy_claim import Guarantee
 from vestige.target import IntArray, Recipe
@@ -36,8 +37,7 @@ class EarlyStopping(Unproven):
     margin: float = 0.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.patience, bool) or self.patience != int(self.patience) or self.patience < 1:
-            raise ConfigError(f"Expected patience to be a whole number of at least 1, got {self.patience!r}.")
+        whole("patience", self.patience, 1)
         number("margin", self.margin, 0, float("inf"))
 
     def wrap(self, recipe: Recipe, reserve: IntArray) -> Recipe:

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from vestige.backends import memory
 from vestige.signals.labels.asking import Asker, Points
 from vestige.target import BoolArray, FloatArray, IntArray
 
@@ -56,10 +57,11 @@ class Search:
     ) -> Found:
         """Search from (R, d) records with true labels ``y``; ``starts``: (S, d) points to try as first other label."""
         walk = _Walk(self, asker, x, y, low, high)
-        walk.begin(starts)
-        step = 1
-        while walk.active.any() and walk.step(step, rng):
-            step += 1
+        with memory.kept():
+            walk.begin(starts)
+            step = 1
+            while walk.active.any() and walk.step(step, rng):
+                step += 1
         return Found(
             distance=np.where(walk.status == FAILED, np.nan, walk.best),
             status=walk.status,
@@ -77,6 +79,7 @@ class _Walk:
         self.status = np.full(self.records, FAILED, np.int64)
         self.points, self.nearest = x.copy(), x.copy()
         self.best = np.zeros(self.records)
+        self.room = np.empty(0, np.float32)
         self.active: BoolArray = np.zeros(self.records, dtype=np.bool_)
 
     def begin(self, starts: Points) -> None:
@@ -137,10 +140,12 @@ class _Walk:
         else:
             reach = gap * (self.features**0.5 if self.search.norm == "l2" else self.features) * self.theta
         reach = np.maximum(reach, 1e-7).astype(np.float32)
-        tried = reach[:, None, None] * drawn
-        tried += here[:, None]
-        np.maximum(tried, self.low, out=tried)
-        np.minimum(tried, self.high, out=tried)
+        tried = self._room(len(rows), len(drawn))
+        for one, far, at in zip(tried, reach, here, strict=True):  # record by record, so that they stay in the cache
+            np.multiply(drawn, far, out=one)
+            one += at
+            np.maximum(one, self.low, out=one)
+            np.minimum(one, self.high, out=one)
         count = len(drawn)
         labels = self.asker.labels(tried.reshape(-1, self.features), np.repeat(rows, count))
         vote = np.where(labels.reshape(len(rows), count) != self.y[rows, None], 1.0, -1.0).astype(np.float32)
@@ -155,6 +160,13 @@ class _Walk:
         length = np.linalg.norm(estimate, axis=1, keepdims=True)
         unit: Points = estimate / np.where(length > 0, length, 1)
         return unit
+
+    def _room(self, records: int, count: int) -> Points:
+        """Return room for points to try: the same memory each time."""
+        if self.room.size < records * count * self.features:
+            self.room = np.empty(records * count * self.features, np.float32)
+        room: Points = self.room[: records * count * self.features].reshape(records, count, self.features)
+        return room
 
     def _jump(self, rows: IntArray, gradient: Points, number: int) -> Points:
         """Return points further along, as far as they keep another label; where none does, the point itself."""

@@ -89,24 +89,28 @@ def _unpad(code: Code, shape: Shape, back: str) -> None:
 
 
 def weights(shape: Shape) -> str:
-    """Return the text of ``weights(room, stride, grad, codes, sums, biases, list, images)``.
+    """Return the text of ``weights(room, stride, grad, codes, sums, biases, apart, list, images)``.
 
-    It adds to ``sums`` (filters, 3, 3, depth), or for `SHALLOW` images (3, 3, depth, wide), and to ``biases`` (wide).
-    ``room``: the padded images; ``list``: room for an offset and a number per window and filter of one image.
+    It adds to ``sums`` (filters, 3, 3, depth), or for `SHALLOW` images (3, 3, depth, wide), and to ``biases`` (wide);
+    each image to its own, ``apart`` bytes after those of the image before, where that is not 0. ``room``: the padded
+    images; ``list``: room for an offset and a number per window and filter of one image.
     """
-    names = ("%grad", "%codes", "%sums", "%biases", "%list")
-    parameters = ["ptr noalias %room", "i64 %stride", *(f"ptr noalias {n}" for n in names), "i64 %images"]
+    names = ("%grad", "%codes", "%sums", "%biases")
+    pointers = ["i64 %stride", *(f"ptr noalias {n}" for n in names), "i64 %apart", "ptr noalias %list"]
+    parameters = ["ptr noalias %room", *pointers, "i64 %images"]
     code = Code("weights", parameters, lanes=shape.lanes)
     rows, columns = shape.windows
     with code.loop("%images") as image:
         room = code.at("%room", code.let(f"mul nsw i64 {image}, %stride"))
         first = code.times(image, rows * columns * shape.filters)
+        away = code.let(f"mul nsw i64 {image}, %apart")
+        sums, biases = code.at("%sums", away), code.at("%biases", away)
         if shape.depth <= SHALLOW:
             for block in range(shape.blocks):
-                _by_filter_vector(code, shape, room, first, block)
+                _by_filter_vector(code, shape, room, first, block, (sums, biases))
         else:
-            _listed(code, shape, first)
-            _by_filter(code, shape, room)
+            _listed(code, shape, first, biases)
+            _by_filter(code, shape, room, sums)
     return code.text()
 
 
@@ -126,7 +130,7 @@ def _accumulate(code: Code, sums: Sequence[tuple[str, str, int]]) -> None:
         code.store(total, place, lanes)
 
 
-def _by_filter_vector(code: Code, shape: Shape, room: str, first: Number, block: int) -> None:
+def _by_filter_vector(code: Code, shape: Shape, room: str, first: Number, block: int, into: tuple[str, str]) -> None:
     """Images of few channels: vectors over the filters, each pixel of a window times the gradients that are its own."""
     rows, columns = shape.windows
     taps = [(row, column, channel) for row, column in TAPS for channel in range(shape.depth)]
@@ -152,12 +156,12 @@ def _by_filter_vector(code: Code, shape: Shape, room: str, first: Number, block:
         places = [((tap[0] * KERNEL + tap[1]) * shape.depth + tap[2]) * shape.wide for tap in group]
         found = [(sums[tap], place) for tap, place in zip(group, places, strict=True)]
         offset = block * shape.lanes
-        _accumulate(code, [(own, code.at("%sums", (at + offset) * FLOAT), shape.lanes) for own, at in found])
+        _accumulate(code, [(own, code.at(into[0], (at + offset) * FLOAT), shape.lanes) for own, at in found])
         if part == 0:
-            _accumulate(code, [(bias, code.at("%biases", offset * FLOAT), shape.lanes)])
+            _accumulate(code, [(bias, code.at(into[1], offset * FLOAT), shape.lanes)])
 
 
-def _listed(code: Code, shape: Shape, first: Number) -> None:
+def _listed(code: Code, shape: Shape, first: Number, into: str) -> None:
     """Write down for every window and filter where its pixels begin, in bytes, and its gradient."""
     rows, columns = shape.windows
     kind, bytes_ = f"<{code.lanes} x i32>", f"<{code.lanes} x i8>"
@@ -183,11 +187,11 @@ def _listed(code: Code, shape: Shape, first: Number) -> None:
             code.put(code.vector, code.let(f"fadd {code.vector} {code.get(code.vector, bias)}, {grad}"), bias)
     _accumulate(
         code,
-        [(own, code.at("%biases", k * shape.lanes * FLOAT), shape.lanes) for k, own in enumerate(biases)],
+        [(own, code.at(into, k * shape.lanes * FLOAT), shape.lanes) for k, own in enumerate(biases)],
     )
 
 
-def _by_filter(code: Code, shape: Shape, room: str) -> None:
+def _by_filter(code: Code, shape: Shape, room: str, into: str) -> None:
     """Images of many channels: vectors along the row of pixels under a filter's row, one filter after another."""
     rows, columns = shape.windows
     length = KERNEL * shape.depth
@@ -213,6 +217,6 @@ def _by_filter(code: Code, shape: Shape, room: str) -> None:
             found = []
             for k, (row, part) in keys:
                 start = code.times(code.add(code.times(filters[k], KERNEL), row), length)
-                target = code.at("%sums", code.times(code.add(start, part * shape.lanes), FLOAT))
+                target = code.at(into, code.times(code.add(start, part * shape.lanes), FLOAT))
                 found.append((sums[k, (row, part)], target, shape.lanes_of(part, length)))
             _accumulate(code, found)

@@ -17,8 +17,8 @@ TAPS = [(row, column) for row in range(KERNEL) for column in range(KERNEL)]
 UNROLLED = 4
 
 
-def forward(shape: Shape) -> str:
-    """Return the text of ``forward(x, weights, bias, room, stride, y, codes, images)``.
+def forward(shape: Shape, *, coded: bool = True) -> str:
+    """Return the text of ``forward(x, weights, bias, room, stride, y, codes, images)``; not ``coded``: writes no codes.
 
     ``weights``: (depth, 9, wide); ``room``: for padded images, zero at the borders, ``stride`` bytes apart.
     """
@@ -30,17 +30,17 @@ def forward(shape: Shape) -> str:
     step = _tile(shape)
     with code.loop("%images") as image:
         room = code.at("%room", code.let(f"mul nsw i64 {image}, %stride"))
-        _pad(code, shape, code.at("%x", code.times(image, shape.height * shape.width * shape.depth * FLOAT)), room)
+        pad(code, shape, code.at("%x", code.times(image, shape.height * shape.width * shape.depth * FLOAT)), room)
         place = code.times(image, rows * columns * shape.filters)
         for start, stop, lanes in _runs(shape, step[1]):
             with code.loop(stop, start=start, step=len(lanes) * shape.lanes) as base, code.loop(rows) as row:
-                for left, right, size in _tiles(columns, step[0]):
+                for left, right, size in tiles(columns, step[0]):
                     with code.loop(right, start=left, step=size) as column:
                         window = code.add(code.times(row, columns), column)
                         out = code.add(code.add(place, code.times(window, shape.filters)), base)
                         corner = code.add(code.times(row, 2 * shape.padded[1]), code.times(column, 2))
                         at = code.at(room, code.times(corner, shape.depth * FLOAT))
-                        _windows(code, shape, _Part(at, out, base, lanes, size))
+                        _windows(code, shape, _Part(at, out, base, lanes, size), coded=coded)
     return code.text()
 
 
@@ -70,7 +70,7 @@ def _tile(shape: Shape) -> tuple[int, int]:
     return (2, 1) if shape.blocks == 1 else (1, 2)
 
 
-def _tiles(columns: int, most: int) -> list[tuple[int, int, int]]:
+def tiles(columns: int, most: int) -> list[tuple[int, int, int]]:
     """Cut a row of windows into (start, stop, size) runs of tiles of nearly equal size."""
     count = -(-columns // most)
     small, large = columns // count, columns % count
@@ -78,7 +78,7 @@ def _tiles(columns: int, most: int) -> list[tuple[int, int, int]]:
     return [*runs, (large * (small + 1), columns, small)]
 
 
-def _pad(code: Code, shape: Shape, source: str, room: str) -> None:
+def pad(code: Code, shape: Shape, source: str, room: str) -> None:
     """Copy one image into its frame."""
     length = shape.width * shape.depth
     whole, rest = divmod(length, shape.lanes)
@@ -94,7 +94,7 @@ def _pad(code: Code, shape: Shape, source: str, room: str) -> None:
             code.store(code.load(code.at(start, offset), rest), code.at(end, offset), rest)
 
 
-def _windows(code: Code, shape: Shape, part: _Part) -> None:
+def _windows(code: Code, shape: Shape, part: _Part, *, coded: bool) -> None:
     """Compute one part."""
     spots = [(row, column) for row in range(2) for column in range(2 * part.size)]
     vectors = range(len(part.lanes))
@@ -115,7 +115,10 @@ def _windows(code: Code, shape: Shape, part: _Part) -> None:
             corners = [sums[(row, 2 * window + column), k] for row, column in PLACES]
             values = [code.get(code.vector, corner) for corner in corners]
             offset = code.add(part.out, window * shape.filters + k * shape.lanes)
-            _maximum(code, values, offset, lanes, relu=shape.relu)
+            best, place = maximum(code, values, relu=shape.relu)
+            code.store(best, code.at("%y", code.times(offset, FLOAT)), lanes)
+            if coded:
+                _store_codes(code, place, offset, lanes)
 
 
 def _channel(code: Code, shape: Shape, at: str, weights: str, sums: dict[tuple[tuple[int, int], int], str]) -> None:
@@ -133,8 +136,8 @@ def _channel(code: Code, shape: Shape, at: str, weights: str, sums: dict[tuple[t
                 code.put(code.vector, code.fma(value, rows[k], code.get(code.vector, own)), own)
 
 
-def _maximum(code: Code, values: list[str], offset: Number, lanes: int, *, relu: bool) -> None:
-    """Store the largest of four, and where it was."""
+def maximum(code: Code, values: list[str], *, relu: bool) -> tuple[str, str]:
+    """Return the largest of four, and where it was; what nobody reads the compiler leaves out."""
     v, flags, bytes_ = code.vector, f"<{code.lanes} x i1>", f"<{code.lanes} x i8>"
     best, place = values[0], code.whole(0)
     for k, value in enumerate(values[1:], 1):
@@ -148,10 +151,14 @@ def _maximum(code: Code, values: list[str], offset: Number, lanes: int, *, relu:
         dead = code.let(f"fcmp ole {v} {best}, zeroinitializer")
         best = code.let(f"select {flags} {dead}, {v} zeroinitializer, {v} {best}")
         place = code.let(f"select {flags} {dead}, {bytes_} {code.whole(DEAD)}, {bytes_} {place}")
-    code.store(best, code.at("%y", code.times(offset, FLOAT)), lanes)
+    return best, place
+
+
+def _store_codes(code: Code, place: str, offset: Number, lanes: int) -> None:
     target = code.at("%codes", offset)
     if lanes == code.lanes:
-        code.put(bytes_, place, target, align=1)
+        code.put(f"<{code.lanes} x i8>", place, target, align=1)
         return
     for k in range(lanes):
-        code.put("i8", code.let(f"extractelement {bytes_} {place}, i32 {k}"), code.at(target, k), align=1)
+        number = code.let(f"extractelement <{code.lanes} x i8> {place}, i32 {k}")
+        code.put("i8", number, code.at(target, k), align=1)

@@ -7,13 +7,15 @@ from functools import cache, cached_property
 
 import torch
 
-from vestige.backends.ensemble.kernels import backward, forward
+from vestige.backends.ensemble.kernels import answering, backward, forward
 from vestige.backends.ensemble.kernels.building import Function, compiled
 from vestige.backends.ensemble.kernels.crews import crew, spread
 from vestige.backends.ensemble.kernels.shapes import FLOAT, KERNEL, Shape
 
 # Vectors are read whole at the end of what there is.
 SLACK = 64
+# Gradients of single images that lie side by side before they are measured: as many as leave them in the caches.
+APIECE = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +29,16 @@ class Pooled:
         return compiled(forward.forward(self.shape), "forward", 8, lanes=self.shape.lanes)
 
     @cached_property
+    def _uncoded(self) -> Function:
+        return compiled(forward.forward(self.shape, coded=False), "forward", 8, lanes=self.shape.lanes)
+
+    @cached_property
+    def _answering(self) -> Function:
+        return compiled(answering.answering(self.shape), "answering", 7, lanes=self.shape.lanes)
+
+    @cached_property
     def _weights(self) -> Function:
-        return compiled(backward.weights(self.shape), "weights", 8, lanes=self.shape.lanes)
+        return compiled(backward.weights(self.shape), "weights", 9, lanes=self.shape.lanes)
 
     @cached_property
     def _inputs(self) -> Function:
@@ -51,16 +61,20 @@ class Pooled:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the maxima (N, rows, columns, filters) and their codes; pads the images into ``room``.
 
+        When answers alone are wanted, there may be no codes.
+
         ``room`` has place for all the images when training, which the gradients need, else for one per thread.
         """
-        s, images, compute = self.shape, len(x), self._forward
+        if not train and answering.fits(self.shape):
+            return self._answers_to(x, weight, bias, room), torch.empty(0, dtype=torch.uint8)
+        s, images, compute = self.shape, len(x), self._forward if train else self._uncoded
         packed = weight.new_zeros(s.depth, KERNEL, KERNEL, s.wide)
         packed[..., : s.filters].copy_(weight.permute(1, 2, 3, 0))
         biases = weight.new_zeros(s.wide)
         if bias is not None:
             biases[: s.filters] = bias
         y = x.new_empty(images, *s.windows, s.filters)
-        codes = torch.empty(y.numel() + SLACK, dtype=torch.uint8)
+        codes = torch.empty(y.numel() + SLACK if train else 0, dtype=torch.uint8)
 
         def work(part: int, start: int, stop: int) -> None:
             compute(
@@ -76,6 +90,33 @@ class Pooled:
 
         spread(images, work)
         return y, codes
+
+    def _answers_to(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, room: torch.Tensor
+    ) -> torch.Tensor:
+        s, images, compute = self.shape, len(x), self._answering
+        filters = weight.new_zeros(answering.SPOTS, s.depth, s.wide)
+        own = weight.permute(2, 3, 1, 0).reshape(KERNEL * KERNEL, -1)
+        filters[..., : s.filters] = (_turning() @ own).view(answering.SPOTS, s.depth, s.filters)
+        biases = weight.new_zeros(s.wide)
+        if bias is not None:
+            biases[: s.filters] = bias
+        y = x.new_empty(images, *s.windows, s.filters)
+        scratch = x.new_empty(crew(images), answering.scratch(s))
+
+        def work(part: int, start: int, stop: int) -> None:
+            compute(
+                x.data_ptr() + start * x.stride(0) * FLOAT,
+                filters.data_ptr(),
+                biases.data_ptr(),
+                room.data_ptr() + part * self._padded * FLOAT,
+                scratch[part].data_ptr(),
+                y.data_ptr() + start * self._answers * FLOAT,
+                stop - start,
+            )
+
+        spread(images, work)
+        return y
 
     def weights(self, room: torch.Tensor, grad: torch.Tensor, codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the gradients of the filters, (filters, depth, 3, 3) channel by channel, and of the bias."""
@@ -93,6 +134,7 @@ class Pooled:
                 codes.data_ptr() + start * self._answers,
                 sums[part].data_ptr(),
                 biases[part].data_ptr(),
+                0,
                 lists[part].data_ptr(),
                 stop - start,
             )
@@ -102,6 +144,34 @@ class Pooled:
         if shallow:
             total = total[..., : s.filters].permute(3, 0, 1, 2).contiguous()
         return total.permute(0, 3, 1, 2), bias[: s.filters]
+
+    def lengths(self, room: torch.Tensor, grad: torch.Tensor, codes: torch.Tensor, *, bias: bool) -> torch.Tensor:
+        """Return (N,) the length of each image's own gradient of the filters, and of the bias where there is one."""
+        s, compute = self.shape, self._weights
+        size = KERNEL * KERNEL * s.depth * (s.wide if s.depth <= backward.SHALLOW else s.filters)
+        sums = grad.new_zeros(min(APIECE, len(grad)), size + s.wide)
+        lists = grad.new_empty(crew(len(sums)), 2 * s.windows[0] * s.windows[1] * s.wide)
+        found = grad.new_empty(len(grad))
+        for first in range(0, len(grad), APIECE):
+            count = min(APIECE, len(grad) - first)
+
+            def work(part: int, start: int, stop: int, first: int = first) -> None:
+                compute(
+                    room.data_ptr() + (first + start) * self._padded * FLOAT,
+                    self._padded * FLOAT,
+                    grad.data_ptr() + (first + start) * self._answers * FLOAT,
+                    codes.data_ptr() + (first + start) * self._answers,
+                    sums[start].data_ptr(),
+                    sums[start, size:].data_ptr(),
+                    sums.stride(0) * FLOAT,
+                    lists[part].data_ptr(),
+                    stop - start,
+                )
+
+            spread(count, work)
+            torch.linalg.vector_norm(sums[:count, : None if bias else size], dim=1, out=found[first : first + count])
+            sums.zero_()
+        return found
 
     def inputs(self, grad: torch.Tensor, codes: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """Return the gradient of the images."""
@@ -125,6 +195,13 @@ class Pooled:
 
         spread(len(grad), work)
         return back
+
+
+@cache
+def _turning() -> torch.Tensor:
+    """Return (16, 9): what turns a filter, row by row, into the numbers that are multiplied."""
+    one = torch.tensor(answering.FILTER)
+    return torch.kron(one, one)
 
 
 @cache

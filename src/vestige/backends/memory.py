@@ -1,4 +1,4 @@
-"""Let the C allocator keep what is freed while models are trained.
+"""Let the C allocator keep what is freed while models are trained, or asked over and over.
 
 A training step frees and asks again for the same few hundred kilobytes. By default the C library hands such blocks back
 to the system each time, and every page of the next one has to be mapped and zeroed anew: on virtual machines that can
