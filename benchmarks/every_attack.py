@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 import machine
-from every_kept import keep, kept
+from every_kept import keep, kept, spent
 from every_pages import page
 from every_verdicts import Target, identities, orderings, small_data
 from pools import ask, models_of
@@ -135,17 +135,20 @@ def judge(dataset: str, args: argparse.Namespace) -> dict[str, Any]:
     """Run every attack on one dataset, and return its figures and orderings."""
     attacks, targets, facts = kinds(), [], []
     for seed in args.seeds:
-        start = time.perf_counter()
+        start, before = time.perf_counter(), spent(args.keep, dataset, seed)
         pool = pool_of(dataset, seed, attacks, args)
+        took = {"training": max(before["training"], pool.seconds["training"])}
         for kind, title, attack in [(kind, *pair) for kind, pairs in attacks.items() for pair in pairs]:
             found = kept(args.keep, dataset, seed, title)
             if found is None:
                 measured = asked(pool, attack) if kind == "label-only" else probed(pool, attack)
                 found = scored(pool, measured, kind, title, attack, seed, args)
                 keep(args.keep, dataset, seed, found)
+                took["seconds"] = before["seconds"] + time.perf_counter() - start
+                spent(args.keep, dataset, seed, took)
             targets += found
             print(f"{dataset}, seed {seed}: {kind} {title} {found[-1].shown}", file=sys.stderr, flush=True)
-        facts.append(told(pool, seed, time.perf_counter() - start))
+        facts.append(told(pool, seed, before | took))
         facts[-1]["identity"] = identities(pool.audit, pool.field)
     return {"facts": facts, **orderings(targets)}
 
@@ -170,7 +173,7 @@ def pool_of(dataset: str, seed: int, attacks: dict[str, list[tuple[str, Attack]]
         start = time.perf_counter()
         demand = Demand(keys=known, rows=rows, seed=seed)
         table = gather(
-            split, audit._recipe(), records, demand, audit.store, executor=args.executor, workers=args.workers
+            split, audit.target_recipe(), records, demand, audit.store, executor=args.executor, workers=args.workers
         ).signals
         seconds[step or "training"] = time.perf_counter() - start
     field = Field(records=records, split=split, table=table, access=Access.WHITE_BOX, seed=seed)
@@ -183,8 +186,8 @@ def probed(pool: Pool, attack: Attack) -> Field:
     for key in probe_keys(attack.needs.signals):
         start = time.perf_counter()
         table = probe_pool(
-            table, [key], pool.models, pool.field.split, pool.audit._recipe(), pool.field.records, pool.audit.store,
-            seed=pool.field.seed, executor=shadow.executor, workers=shadow.workers,
+            table, [key], pool.models, pool.field.split, pool.audit.target_recipe(), pool.field.records,
+            pool.audit.store, seed=pool.field.seed, executor=shadow.executor, workers=shadow.workers,
         )  # fmt: skip
         pool.seconds.setdefault(key, time.perf_counter() - start)  # the first time it was not read from the store
     return replace(pool.field, table=table)
@@ -241,7 +244,7 @@ def asked_for(attack: Attack, counted: int | None, pool: Pool) -> str:
     return f"{counted or 1:,}{held_out}"
 
 
-def told(pool: Pool, seed: int, seconds: float) -> dict[str, Any]:
+def told(pool: Pool, seed: int, took: dict[str, float]) -> dict[str, Any]:
     """Return what describes one seed's pool."""
     table, split = pool.field.table, pool.field.split
     right = np.stack([table.model("correct", m)[: len(split.audited), 0] for m in range(1 + split.shadows)]) > 0
@@ -250,7 +253,7 @@ def told(pool: Pool, seed: int, seconds: float) -> dict[str, Any]:
         "seed": seed, "records": len(split.audited), "held_out": len(split.population), "some": len(pool.some),
         "shadows": split.shadows, "recipe": pool.audit.config.recipe.model_dump(mode="json"),
         "train_accuracy": float(right[inside].mean()), "test_accuracy": float(right[~inside].mean()),
-        "seconds": round(seconds, 1), "training": round(pool.seconds["training"], 1),
+        "seconds": round(took["seconds"], 1), "training": round(took["training"], 1),
     }  # fmt: skip
 
 

@@ -40,5 +40,15 @@ def kept(folder: Path | None, dataset: str, seed: int, title: str) -> list[Targe
         ]
 
 
+def spent(folder: Path | None, dataset: str, seed: int, more: dict[str, float] | None = None) -> dict[str, float]:
+    """Return the seconds that a pool took in earlier sittings; ``more``: what to write down as all of them."""
+    place = None if folder is None else folder / f"{dataset}-{seed}.json"
+    if place is not None and more is not None:
+        place.write_text(json.dumps(more), encoding="utf-8")
+    known = place is not None and place.exists()
+    found: dict[str, float] = json.loads(place.read_text(encoding="utf-8")) if place is not None and known else {}
+    return {"seconds": 0.0, "training": 0.0} | found
+
+
 def _place(folder: Path, dataset: str, seed: int, title: str) -> Path:
     return folder / f"{dataset}-{seed}-{re.sub('[^a-z0-9]+', '_', title.lower()).strip('_')}.npz"

@@ -8,6 +8,7 @@ from typing import Any
 Found = dict[str, Any]
 KINDS = ("label-only", "score", "white-box", "process")
 WORDS = {"auc": "AUC", "tpr@0.01": "TPR at 1 % FPR", "tpr@0.001": "TPR at 0.1 % FPR"}
+FIGURES = WORDS | {"decision": "balanced accuracy, threshold from other models"}
 NOTE = (
     "Medians over targets; in brackets the 95 % interval of their mean. *Records*: how many each target is judged on, "
     "half of them members. *Queries*: labels or answers of the target per record. *Seconds*: what only this attack's "
@@ -21,10 +22,11 @@ def page(found: Found) -> str:
     """Return the whole page."""
     seeds = ", ".join(map(str, found["seeds"]))
     machine = found["machine"]
+    seconds = sum(fact["seconds"] for one in found["datasets"].values() for fact in one["facts"])
     head = (
         f"`python benchmarks/every_attack.py`, seeds {seeds}, {found['targets']} targets a seed, on "
         f"{machine['cpu']}, {machine['threads']} processes of one thread"
-        f"{': ' + format(found['seconds'] / 60, '.0f') + ' minutes' if 'seconds' in found else ''}."
+        f": {seconds / 60:.0f} minutes."
     )
     parts = [head + (" **A quick run, not the benchmark.**" if found["quick"] else ""), verdicts(found), NOTE]
     for dataset, one in found["datasets"].items():
@@ -61,7 +63,7 @@ def _ordering(dataset: str, row: Found) -> str:
         for role, title in zip(roles, (row["weaker"], row["stronger"]), strict=True)
     ]
     gap = "–" if row["gap"] is None else f"{row['gap']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
-    figure = f"{WORDS[row['figure']]}, {row['records']:,} records"
+    figure = f"{FIGURES[row['figure']]}, {row['records']:,} records"
     bold = f"**{row['verdict']}**" if row["verdict"] == "DOES NOT HOLD" else row["verdict"]
     return f"| {dataset} | {names[1]} ≥ {names[0]} | {figure} | {gap} | {bold} |"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -28,10 +28,12 @@ from vestige.metrics import (
     Roc,
     area,
     auc,
+    best_threshold,
     judged,
     mean_over_targets,
     paired_auc,
     paired_tpr,
+    roc,
     tprs_at,
 )
 from vestige.metrics.targets import record_variances
@@ -43,6 +45,7 @@ from vestige.target import Access, BoolArray, FloatArray, IntArray
 
 RATES = (0.01, 0.001)
 NAMES = ("auc", "tpr@0.01", "tpr@0.001")
+DECIDED = "decision"
 SMALL = {"digits": 400, "location30": 800}
 NONE: IntArray = np.empty(0, np.int64)
 
@@ -144,6 +147,27 @@ def _verdicts(ran: dict[str, list[Target]]) -> list[dict[str, Any]]:
             continue
         roles = {"roles": [low_role, high_role]}
         found += [compare(ran[low], ran[high], k, part=part) | roles for k in figures]
+    if "gap" in ran:
+        low = decided(ran["gap"])
+        found += [
+            compare(low, decided(ran[high]), 0, part=True) | {"roles": ["", ""], "figure": DECIDED}
+            for high in ("boundary", "noise")
+            if high in ran
+        ]
+    return found
+
+
+def decided(group: Sequence[Target]) -> list[Target]:
+    """Return the attack's decisions in place of its scores, by the threshold that is best on the seed's other models.
+
+    The AUC of a decision is its balanced accuracy.
+    """
+    found = []
+    for one in group:
+        others = [other for other in group if other.seed == one.seed and other.model != one.model] or [one]
+        scores, truth = (np.concatenate([getattr(other, name) for other in others]) for name in ("scores", "truth"))
+        known = roc(scores[truth], scores[~truth])
+        found.append(replace(one, scores=(one.scores > best_threshold(known)[0]).astype(np.float64)))
     return found
 
 
@@ -231,7 +255,7 @@ def _small(dataset: str, limit: int, seeds: Sequence[int], store: Store) -> tupl
             "shadow": {"count": 16}, "audit": {"targets": 3, "access": "white_box", "attacks": ["loss"]},
         })  # fmt: skip
         audit = replace_store(Audit.from_config(config), store)
-        split, recipe, records = audit.split(), audit._recipe(), audit.inputs.records
+        split, recipe, records = audit.split(), audit.target_recipe(), audit.inputs.records
         rows = np.concatenate([split.audited, split.population])
         table = gather(split, recipe, records, Demand(keys=("loss",), rows=rows, seed=seed), store).signals
         pool = Field(records=records, split=split, table=table, access=Access.WHITE_BOX, seed=seed)

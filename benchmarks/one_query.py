@@ -81,7 +81,7 @@ def run(seed: int, args: argparse.Namespace) -> dict[str, Any]:
     rows = np.sort(rng(seed, "one-query").permutation(split.audited)[: args.some])
     demand = Demand(keys=("correct",), rows=split.audited, seed=seed)
     pool = gather(
-        split, audit._recipe(), records, demand, audit.store, executor=args.executor, workers=args.workers
+        split, audit.target_recipe(), records, demand, audit.store, executor=args.executor, workers=args.workers
     ).signals
     right = np.stack([pool.model("correct", m)[:, 0] > 0 for m in range(1 + split.shadows)])
     inside = split.masks[:, split.audited]
@@ -103,8 +103,8 @@ def run(seed: int, args: argparse.Namespace) -> dict[str, Any]:
     own = distances(ask(key, models, 0, audit, split, rows)[:, 0])
     found["seconds"]["boundary"] = time.perf_counter() - start
     known, known_truth = distances(ask(key, models, 1, audit, split, rows)[:, 0]), split.masks[1, rows]
-    note(found, "boundary", own >= best_threshold(curve_of(known, known_truth))[0], truth)
-    note(found, "boundary, best threshold", own >= best_threshold(curve_of(own, truth))[0], truth)
+    note(found, "boundary", own > best_threshold(curve_of(known, known_truth))[0], truth)
+    note(found, "boundary, best threshold", own > best_threshold(curve_of(own, truth))[0], truth)
     found["auc"]["boundary"] = area(curve_of(own, truth))
     note(found, "gap", ask("correct", models, 0, audit, split, rows)[:, 0] > 0, truth)
     print(f"seed {seed}: " + ", ".join(f"{w} {found['balanced'][w]:.3f}" for w in WAYS), file=sys.stderr, flush=True)

@@ -20,7 +20,7 @@ from vestige.target import IntArray
 def model_of(audit: Audit, split: Split, model: int) -> Lazy:
     """Return one model of the pool, read from the store when it is first asked."""
     return Lazy(
-        recipe=audit._recipe(),
+        recipe=audit.target_recipe(),
         records=audit.inputs.records,
         rows=split.rows(model),
         seed=seed_for(split.seed, "model", model),
@@ -44,7 +44,7 @@ def ask(key: str, models: list[Lazy], model: int, audit: Audit, split: Split, ro
         rows=rows,
         spare=split.population,
         references=[models[int(m)] for m in split.references(model)],
-        recipe=audit._recipe(),
+        recipe=audit.target_recipe(),
         budget=None,
         seed=seed_for(audit.config.seed, "probe", key),
     )

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestige.config import AuditConfig, FigureName, config_digest, config_schema, figure_name
+from vestige.config import AuditConfig, config_digest, config_schema
+from vestige.config.gate import FigureName, figure_name
 from vestige.config_errors import sections
 from vestige.config_files import examples, find_example, load_config
 from vestige.config_overrides import ConfigWarning, from_option, value_of

@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 
 from vestige.errors import ExitCode, MissingDependency, ModelError, StoreError, UsageError
-from vestige.executors import EXECUTORS, THREADS, Inline, JobError, WorkerDied, threads_here
+from vestige.executors import EXECUTORS
+from vestige.executors.inline import Inline
+from vestige.executors.outcomes import JobError, WorkerDied
+from vestige.executors.threads import THREADS, threads_here
 
 BOTH = pytest.mark.parametrize("name", ["inline", "processes"])
 
@@ -206,7 +209,7 @@ def test_a_full_disk_ends_in_one_sentence(monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vestige.executors._write", full)
+    monkeypatch.setattr("vestige.executors.sending._write", full)
     with pytest.raises(StoreError, match=r"No space left on device. .*TMPDIR"):
         list(runner("processes").run(square, [1]))
 
@@ -298,3 +301,10 @@ def test_ray():
     results, error = collect(EXECUTORS.create("ray", {"workers": 2}), work, range(5))
     assert sorted(results) == [(0, 0), (2, 2), (4, 4)]
     assert {index: type(one) for index, one in error.failures.items()} == {1: ModelError, 3: WorkerDied}
+
+
+def test_threads_pass_python_s_lock_on_sooner_while_they_run():
+    usual = sys.getswitchinterval()
+    found = dict(Inline(threads=2).run(lambda _: sys.getswitchinterval(), [0, 1]))
+    assert max(found.values()) <= 1e-3 < usual
+    assert sys.getswitchinterval() == usual

@@ -8,10 +8,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from vestige.auditing.claims import declared
+from vestige.auditing.defending import claimed, set_aside
 from vestige.auditing.inputs import load_records, make_recipe
 from vestige.auditing.judging import judgeable, rules_of
 from vestige.canary.bounds import methods_of
+from vestige.canary.coins import flip
+from vestige.canary.defended import bed, fewest
 from vestige.canary.design import Design
 from vestige.canary.forecast import CanaryPlan
 from vestige.canary.run import CanaryAudit
@@ -20,11 +25,16 @@ from vestige.commands import fetching, folder_of, judged_besides, keeps_results,
 from vestige.config import AuditConfig
 from vestige.config_files import load_config
 from vestige.console import watching
+from vestige.defend import layers_of
+from vestige.defend.layers import Layers
 from vestige.endings import INTERRUPTED, complaint, say, unread
 from vestige.errors import ConfigError
 from vestige.progress import Progress, Silence
+from vestige.records import Records
 from vestige.report.wording import count
+from vestige.split import draw
 from vestige.store import Store
+from vestige.target import Access, Recipe
 
 
 def from_config(config: AuditConfig, progress: Progress | None = None) -> CanaryAudit:
@@ -34,16 +44,21 @@ def from_config(config: AuditConfig, progress: Progress | None = None) -> Canary
             "A canary audit trains its own models, and this config has a [target] that is already trained.",
             hint="Remove [target], or run `vestige audit`.",
         )
-    if config.defences:
+    layers = layers_of([{"kind": one.kind, **one.options} for one in config.defences])
+    if layers and config.shadow.defences == "unknown":
         raise ConfigError(
-            f"[[defences]] names '{config.defences[0].kind}', and no defence is registered.",
-            hint="Install a package that provides one, or remove the table.",
+            "A canary audit trains every model under the defences, and [shadow] defences = 'unknown' says otherwise.",
+            hint="Leave it at 'known': a claim is made of defended models.",
         )
     records, _ = load_records(config.data, seed=config.seed, fetching=fetching(progress or Silence()))
+    recipe, (records, reserve) = make_recipe(config.recipe), _divided(records, layers, config)
+    config = _claiming(config, layers, recipe, records)
     return CanaryAudit(
-        recipe=make_recipe(config.recipe),
+        recipe=recipe,
         records=records,
-        design=design_of(config),
+        design=design_of(config, layers),
+        defences=layers,
+        reserve=reserve,
         labour=Labour(
             store=Store.default(config.store),
             executor=config.shadow.executor,
@@ -57,15 +72,45 @@ def from_config(config: AuditConfig, progress: Progress | None = None) -> Canary
     )
 
 
-def design_of(config: AuditConfig) -> Design:
-    """Return the design of a config's [canary] and [claim] tables."""
-    told = config.canary
+def _divided(records: Records, layers: Layers, config: AuditConfig) -> tuple[Records, Records | None]:
+    """Return the records, and those of them taken away for the defender, as many as in any other audit."""
+    if not layers.reserve:
+        return records, None
+    split = draw(len(records), shadows=0, seed=config.seed, groups=records.groups, population=config.data.population)
+    _, own = set_aside(split, layers)
+    return records.take(np.setdiff1d(np.arange(len(records)), own)), records.take(own)
+
+
+def _claiming(config: AuditConfig, layers: Layers, recipe: Recipe, records: Records) -> AuditConfig:
+    """Return the config with what its defences prove of the smallest of the trainings."""
+    asked = config
+    # Twice: a claim on exchanged records needs stand-ins for the canaries, which changes who is trained on.
+    for _ in range(2 if layers else 0):
+        design = design_of(config, layers)
+        members = len(records) if design.planted else fewest(bed(records, None, design), flip(design))
+        config = claimed(asked, layers.facing(design.sees), recipe, members)
+    return config
+
+
+def design_of(config: AuditConfig, layers: Layers) -> Design:
+    """Return the design of a config's [canary] and [claim] tables, before models with these defences."""
+    told, score = config.canary, config.canary.score
+    past = config.audit.access == "white_box" and bool(layers.answers)
+    by_steps = "gradient" in (told.kind, score)
+    if layers.shows(Access.SCORE) < Access.SCORE and not past and not by_steps:
+        if "score" in told.model_fields_set and score != "correct":
+            raise ConfigError(
+                f"[canary] score = '{score}' needs scores, and the defences leave labels to be answered.",
+                hint="Set score = 'correct', or leave it out.",
+            )
+        score = "correct"
     return Design(
         kind=told.kind,
         count=told.count,
         runs=told.runs,
         copies=told.copies,
-        score="gradient" if told.kind == "gradient" else told.score,
+        access=Access.WHITE_BOX if past else None,
+        score="gradient" if told.kind == "gradient" else score,
         references=told.references,
         claim=None if config.claim is None else declared(config.claim),
         delta=told.delta,

@@ -292,4 +292,9 @@ def main() -> None:
         sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="replace")
     # What is imported stays; by default every 700 new objects of it are a reason to look for garbage.
     gc.set_threshold(50_000, 20, 50)
-    app(prog_name="vestige")
+    try:
+        app(prog_name="vestige")
+    finally:
+        # Nor is it worth looking through all of it once more when the process ends.
+        gc.freeze()
+        gc.disable()

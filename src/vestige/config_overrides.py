@@ -10,7 +10,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from vestige.config import AuditConfig, GateRule
+from vestige.config import AuditConfig
+from vestige.config.gate import GateRule
 from vestige.config_errors import Path, dotted, sections
 from vestige.errors import ConfigError
 

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vestige.log import Curve, Figure, Histogram
+from vestige.defend.layers import Layers
+from vestige.defend.recipes import described
+from vestige.log import Curve, Figure, Histogram, Layer
 from vestige.metrics.estimate import Array, Estimate
 from vestige.metrics.histogram import histogram
 from vestige.metrics.roc import Roc
 from vestige.metrics.targets import mean_band
 from vestige.metrics.tpr import band
+from vestige.target import Recipe
 
 CURVE_POINTS = 120
 
@@ -38,6 +41,30 @@ def histogram_of(members: ArrayLike, nonmembers: ArrayLike) -> Histogram:
     """Return the shares of members' and of non-members' scores per bin."""
     bins = histogram(members, nonmembers)
     return Histogram(edges=_short(bins.edges), members=_short(bins.members), nonmembers=_short(bins.nonmembers))
+
+
+def logged(layers: Layers, recipe: Recipe | None, members: int) -> list[Layer]:
+    """Return what the log says of each defence: its parameters, what it guarantees, and its claim."""
+    found: list[Layer] = []
+    for name, defence in layers.named:
+        params = {key: value for key, value in described(defence).items() if key != "defence"}
+        own = None
+        if recipe is not None and defence in layers.training:
+            own = defence.claim(recipe, members)
+        elif defence in layers.answers:
+            own = defence.claim(None)
+        found.append(
+            Layer(
+                name=name,
+                params=params,
+                guarantee=defence.guarantee,
+                paper=defence.paper,
+                claim=None if own is None else own.to_dict(),
+                stage="answers" if defence in layers.answers else "training",
+                adaptive=list(defence.adaptive),
+            )
+        )
+    return found
 
 
 def peak_rss_mb() -> float:

@@ -142,3 +142,16 @@ class AttackResult(Part):
     def title(self) -> str:
         """The label, or the name when the attack has only one variant."""
         return self.label or self.name
+
+    def goes_by(self, named: str | dict[str, Any]) -> bool:
+        """Whether this is what a config names: the attack, with every parameter that is given there.
+
+        >>> AttackResult(name="confidence", params={"thresholds": "none"}).goes_by(
+        ...     {"name": "confidence", "params": {"thresholds": "class"}}
+        ... )
+        False
+        """
+        if isinstance(named, str):
+            return self.name == named
+        wanted = named.get("params") or {}
+        return self.name == named.get("name") and wanted.items() <= self.params.items()

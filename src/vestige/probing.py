@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from vestige.errors import AuditError, UsageError
-from vestige.executors import EXECUTORS, JobError
+from vestige.executors import EXECUTORS
+from vestige.executors.outcomes import JobError
 from vestige.progress import Progress, Silence
 from vestige.records import Records
 from vestige.seeds import seed_for

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vestige.errors import AuditError, ModelError, VestigeError
-from vestige.executors import EXECUTORS, JobError
+from vestige.executors import EXECUTORS
+from vestige.executors.outcomes import JobError
 from vestige.progress import Progress, Silence
 from vestige.records import Records
 from vestige.seeds import seed_for

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vestige.auditing.defending import facing
 from vestige.auditing.inputs import Inputs
 from vestige.auditing.run import Audit
 from vestige.backends.torch import TorchRecipe
@@ -48,5 +47,5 @@ def test_whoever_has_the_weights_gets_past_defences_of_the_answers(tmp_path) -> 
 
 def test_only_defences_of_the_training_stand_in_the_way_of_white_box_access() -> None:
     layers = layers_of([{"kind": "l2"}, {"kind": "top_k"}])
-    assert facing(layers, Access.SCORE) is layers
-    assert [name for name, _ in facing(layers, Access.WHITE_BOX).named] == ["l2"]
+    assert layers.facing(Access.SCORE) is layers
+    assert [name for name, _ in layers.facing(Access.WHITE_BOX).named] == ["l2"]

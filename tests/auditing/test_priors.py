@@ -12,7 +12,7 @@ from vestige.attacks.assemble import Field
 from vestige.attacks.ensemble import Ensemble
 from vestige.attacks.priors import imagined_prior
 from vestige.auditing.inputs import load_records
-from vestige.config import DataConfig
+from vestige.config.target import DataConfig
 from vestige.errors import ConfigError, DataError, UsageError
 from vestige.records import Records
 from vestige.signals import SignalTable

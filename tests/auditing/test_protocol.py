@@ -7,6 +7,7 @@ import pytest
 
 from vestige.attacks import ATTACKS
 from vestige.attacks.assemble import Field
+from vestige.auditing.gathering import gather_pool
 from vestige.auditing.inputs import Inputs
 from vestige.auditing.protocol import run, stand_ins
 from vestige.auditing.run import Audit
@@ -124,7 +125,7 @@ def several(tmp_path_factory):
 def test_every_target_is_judged_by_its_own_truth(several):
     audit, log = several
     split = audit.split()
-    pool = audit._gather(split, audit.inputs.recipe, audit.demand(split), None, _silent())
+    pool = gather_pool(audit, split, audit.inputs.recipe, audit.demand(split), None, _silent())
     field = Field(records=audit.inputs.records, split=split, table=pool.signals, access=Access.SCORE, seed=0)
     result, attack = log.attack("lira"), ATTACKS.create("lira")
     assert len(result.targets) == 4
@@ -144,7 +145,7 @@ def _silent():
 def test_the_table_has_each_record_s_own_score_and_truth(several):
     audit, log = several
     split = audit.split()
-    pool = audit._gather(split, audit.inputs.recipe, audit.demand(split), None, _silent())
+    pool = gather_pool(audit, split, audit.inputs.recipe, audit.demand(split), None, _silent())
     place = {str(audit.inputs.records.ids[row]): i for i, row in enumerate(split.audited)}
     loss = np.asarray(pool.signals.model("loss", 0))[:, 0]
     truth = split.masks[0, split.audited]
@@ -197,7 +198,7 @@ def test_other_models_never_speak_for_a_given_target(tmp_path):
 def _judged_again(several, name):
     audit, _ = several
     split = audit.split()
-    pool = audit._gather(split, audit.inputs.recipe, audit.demand(split), None, _silent())
+    pool = gather_pool(audit, split, audit.inputs.recipe, audit.demand(split), None, _silent())
     field = Field(records=audit.inputs.records, split=split, table=pool.signals, access=Access.SCORE, seed=0)
     scores = run(field, ATTACKS.create(name), stand_ins(field, 4), reported=3)
     pairs = list(zip(scores.stand_ins, scores.truths, strict=True))

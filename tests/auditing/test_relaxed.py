@@ -12,7 +12,8 @@ from vestige.auditing.guesses import drawn, guessed_recipe
 from vestige.auditing.inputs import Inputs
 from vestige.auditing.run import Audit
 from vestige.backends.sklearn import SklearnRecipe
-from vestige.config import AuditConfig, RecipeConfig
+from vestige.config import AuditConfig
+from vestige.config.target import RecipeConfig
 from vestige.config_files import load_config
 from vestige.datasets import load_dataset
 from vestige.errors import ConfigError, UsageError

@@ -170,7 +170,7 @@ def test_importing_the_backends_imports_no_library():
     import subprocess
 
     code = (
-        "import sys, vestige.backends.coerce, vestige.backends.loading, vestige.executors\n"
+        "import sys, vestige.backends.coerce, vestige.backends.loading, vestige.executors.processes\n"
         "print([m for m in ('torch', 'sklearn', 'pandas', 'xgboost', 'lightgbm', 'joblib', 'ray') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

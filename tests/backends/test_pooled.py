@@ -181,6 +181,12 @@ def test_an_answer_does_not_depend_on_the_records_beside_it(depth):
     assert all(torch.equal(run(shape, x[k : k + 1], weight, bias)[1], together[k : k + 1]) for k in range(7))
 
 
+@pytest.mark.parametrize("depth", [3, 16])
+def test_no_images_have_no_answers(depth):
+    x, weight, bias = draw(replace(FAST, depth=depth), 0, 0)
+    assert run(replace(FAST, depth=depth), x, weight, bias)[1].shape == (0, 16, 4, 4)
+
+
 def kinds(module, example_shape=(1, 8, 8)):
     graph = trace(module, torch.zeros(3, *example_shape))
     assert graph is not None
@@ -298,6 +304,25 @@ def test_models_without_the_compiler_are_alike_and_have_another_fingerprint(monk
     assert not np.array_equal(merged, plain)
     assert told != other
     assert json.loads(told) | {"compiler": None} == json.loads(other)
+
+
+@pytest.mark.parametrize("channels", [(16, 32), (6, 20)])
+def test_a_model_answers_as_its_module_does_however_many_are_asked_at_a_time(channels):
+    records = images(n=420, side=12)
+    recipe = TorchRecipe(model="cnn", channels=channels, hidden=(24,), epochs=2, batch_size=32)
+    target = recipe.fit(records, np.arange(0, 420, 2), 0)
+    whole = target.query(records.x, Access.SCORE).values
+    with torch.no_grad():
+        exact = target.module.double()(target.prepared(records.x).double()).numpy()
+    np.testing.assert_allclose(whole, exact, rtol=0, atol=2e-6 * np.abs(exact).max())
+    # On both sides of where blocks end, one at a time, and in batches that put each elsewhere.
+    for rows in ([0], [191], [192], [419], range(100, 300), range(419, 380, -1)):
+        rows = np.array(rows)
+        np.testing.assert_allclose(
+            target.query(records.x[rows], Access.SCORE).values, whole[rows], rtol=0, atol=1e-6 * np.abs(whole).max()
+        )
+        labels = target.query(records.x[rows], Access.LABEL).values
+        assert np.array_equal(labels, whole[rows].argmax(1))
 
 
 def test_training_again_gives_the_same_bytes_and_grouping_changes_none():

@@ -25,7 +25,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from vestige.backends import RECIPES
 from vestige.backends.sklearn import SklearnRecipe, SklearnTarget
 from vestige.errors import AccessError, ConfigError, ModelError, UsageError
-from vestige.executors import WORKER
+from vestige.executors.threads import WORKER
 from vestige.records import Records
 from vestige.seeds import rng
 from vestige.target import Access, Recipe, Target

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from command_line import vestige
+from vestige.errors import DataError
 from vestige.log import AuditLog
 
 CONFIG = """
@@ -117,3 +119,88 @@ def test_variables_of_the_environment_set_keys(run, monkeypatch):
     monkeypatch.setenv("VESTIGE_CLAIM__EPSILON", "3")
     told = json.loads(run(CONFIG, "--plan", "--json").out)
     assert (told["canaries"], told["claim"]) == (60, 3.0)
+
+
+PRIVATE = """
+name = "private"
+[data]
+source = "digits"
+limit = 500
+[recipe]
+kind = "torch"
+model = "logistic"
+epochs = 2
+[[defences]]
+kind = "dp_sgd"
+epsilon = 4.0
+[canary]
+kind = "mislabelled"
+count = 200
+"""
+
+
+def test_under_a_private_defence_the_bound_is_held_against_what_the_defence_claims(run, tmp_path):
+    pytest.importorskip("dp_accounting")
+    pytest.importorskip("torch")
+    ended = run(PRIVATE)
+    assert ended.code == 0, ended.err
+    log = AuditLog.load(tmp_path / "out")
+    assert [layer.name for layer in log.defences] == ["dp_sgd"]
+    assert 3.9 < log.claim.epsilon <= 4.0
+    assert log.claim.adjacency == "add_remove"
+    judged = [one for one in log.epsilon if one.judged]
+    assert judged
+    assert all(one.value <= log.claim.epsilon and one.delta == log.claim.delta for one in judged)
+    (finding, *_) = log.findings
+    assert finding.limit == log.claim.epsilon
+    assert "does not exceed the claimed ε" in finding.message
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "dp_sgd" in page
+    weaker = run(PRIVATE + "[claim]\nepsilon = 1.0\n")
+    assert weaker.code == 2
+    assert "[[defences]] prove" in weaker.err
+
+
+def test_a_private_training_gives_away_less_than_the_same_training_undefended(run, tmp_path):
+    pytest.importorskip("dp_accounting")
+    pytest.importorskip("torch")
+    longer = ("--set", "recipe.epochs=30", "--set", "canary.references=2")
+    shown = []
+    for text in (PRIVATE.replace('[[defences]]\nkind = "dp_sgd"\nepsilon = 4.0\n', ""), PRIVATE):
+        assert run(text, *longer).code == 0
+        shown.append(AuditLog.load(tmp_path / "out").attacks[0].auc.value)
+    assert shown[0] > shown[1] + 0.15
+
+
+def test_canaries_behind_answers_of_labels_are_guessed_by_the_label(run, tmp_path):
+    defended = CONFIG + '[[defences]]\nkind = "label_only"\n'
+    ended = run(defended)
+    assert ended.code == 0, ended.err
+    log = AuditLog.load(tmp_path / "out")
+    assert (log.canary.score, log.canary.access, log.target.access) == ("correct", "label", "label")
+    assert log.epsilon[0].value > 0.5
+    told = run(defended, "--set", "canary.score=log_odds")
+    assert told.code == 2
+    assert "leave labels to be answered" in told.err
+    past = run(defended, "--set", "audit.access=white_box", "--set", "canary.score=log_odds")
+    assert past.code == 0, past.err
+    assert AuditLog.load(tmp_path / "out").canary.access == "white_box"
+
+
+def test_a_defenders_own_records_are_no_canaries_and_are_never_trained_on(tmp_path):
+    pytest.importorskip("torch")
+    from vestige.canary_commands import from_config
+    from vestige.config_files import load_config
+
+    told = {"data": {"source": "digits", "limit": 400}, "canary": {"count": 100}, "store": str(tmp_path)}
+    audit = from_config(load_config({**told, "defences": [{"kind": "memguard"}]}, environ={}))
+    own = set(audit.canaries.pool.ids[audit.canaries.own].tolist())
+    assert len(own) == len(audit.reserve) == 40
+    assert len(audit.canaries.pool) == 400
+    assert not own & set(audit.records.ids.tolist())
+    assert not own & set(audit.canaries.pool.ids[audit.canaries.scored].tolist())
+    assert not audit.canaries.mask(np.ones(100, bool))[audit.canaries.own].any()
+    assert audit.trained_by.reserve.tolist() == audit.canaries.own.tolist()
+    short = {**told, "data": {"source": "digits", "limit": 60}, "canary": {"count": 20}}
+    with pytest.raises(DataError, match="records of the defender's own"):
+        from_config(load_config({**short, "defences": [{"kind": "memguard"}]}, environ={}))

@@ -11,7 +11,7 @@ pytest.importorskip("sklearn")
 import vestige.grid
 from vestige.auditing.run import Audit
 from vestige.backends.sklearn import SklearnRecipe
-from vestige.config import GridConfig
+from vestige.config.comparisons import GridConfig
 from vestige.config_files import load_config
 from vestige.errors import ConfigError, DataError, UsageError
 from vestige.grid.correlation import STRONGEST, correlations

@@ -2,10 +2,11 @@ import time
 
 import numpy as np
 import pytest
+import scipy
 
 from reference import slow_roc
 from vestige.errors import UsageError
-from vestige.metrics import band, needed, roc, thin, tnr_at_fnr, tpr_at_fpr, tprs_at
+from vestige.metrics import band, needed, roc, thin, tnr_at_fnr, tpr, tpr_at_fpr, tprs_at
 from vestige.seeds import rng
 
 
@@ -27,6 +28,21 @@ def test_with_ties_too():
     estimate = tpr_at_fpr(m, n, 0.1)
     low, high = slow_roc.tpr_interval(m, n, 0.1)
     assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=2e-3)
+
+
+@pytest.mark.parametrize("level", [0.0005, 0.025, 0.975, 0.9995])
+@pytest.mark.parametrize(("members", "shift"), [(1, 0.0), (40, 8.0), (2500, 0.5)])
+def test_quantiles_of_a_mixture_are_those_that_halving_alone_finds(members, shift, level):
+    draw = rng(2, "tpr", str(members))
+    curve = roc(draw.normal(shift, 1, members), draw.normal(0, 1, 700))
+    counts, weights = tpr._mixture(curve, np.geomspace(1e-4, 0.999, 25))
+    low, high = np.zeros(len(counts)), np.ones(len(counts))
+    for _ in range(50):
+        centre = (low + high) / 2
+        parts = scipy.special.betainc(counts + 0.5, members - counts + 0.5, centre[:, None])
+        under = (weights * parts).sum(axis=1) < level
+        low, high = np.where(under, centre, low), np.where(under, high, centre)
+    assert tpr._quantile(counts, weights, members, level) == pytest.approx(low, abs=1e-6)
 
 
 def test_equal_scores_give_zero():

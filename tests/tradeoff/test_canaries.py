@@ -7,11 +7,11 @@ pytest.importorskip("sklearn")
 
 from vestige.auditing.run import Audit
 from vestige.canary.coins import flip
-from vestige.canary.making import make
+from vestige.canary.defended import bed
 from vestige.config_files import load_config
 from vestige.progress import Silence
 from vestige.target import Access
-from vestige.tradeoff.canaries import _among, design_for, empty, planted
+from vestige.tradeoff.canaries import design_for, empty, planted
 from vestige.tradeoff.expand import expand
 from vestige.tradeoff.parts import Planted
 from vestige.tradeoff.points import _refuted
@@ -55,6 +55,16 @@ def test_labels_alone_are_guessed_by_the_label(tmp_path):
     assert found.at(0.05).value > 0.5
 
 
+def test_whoever_has_the_weights_is_not_stopped_by_what_is_answered(tmp_path):
+    told = {"baselines": [], "defences": [{"chain": [{"kind": "label_only"}]}]}
+    seen = {"attacks": ["loss"], "fpr": [0.05], "access": "white_box"}
+    open_, shut = (
+        planted(audit_of(tmp_path, None, place=place, tradeoff=told, audit=seen), Silence()) for place in (0, 1)
+    )
+    assert shut.reason == ""
+    assert shut == open_
+
+
 def test_what_canary_says_is_planted_and_what_cannot_be_says_why(tmp_path):
     told = {"kind": "duplicated", "count": 30, "runs": 3, "references": 0, "score": "log_odds"}
     found = planted(audit_of(tmp_path, 3, canary=told), Silence())
@@ -77,13 +87,14 @@ def test_canaries_lie_among_the_targets_records_and_the_defenders_own_are_never_
     design = design_for(audit.config, len(rows), Access.SCORE)
     assert design.count == int(0.05 * len(rows))
     own = audit.split().population[:25]
-    found = _among(make(records.take(rows), design), records.take(own))
+    found = bed(records.take(rows), records.take(own), design)
     assert len(found.pool) == len(rows) + 25
     assert {str(one) for one in found.pool.ids[-25:]} == {str(one) for one in records.ids[own]}
     coins = flip(design).targets[0]
     mask = found.mask(coins)
     assert not mask[-25:].any()
     assert mask.sum() == len(rows) - (~coins).sum()
+    assert found.always == len(rows) - design.count
     assert np.array_equal(mask[found.inside[:, 0]], coins)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vestige.config import TradeoffConfig
+from vestige.config.comparisons import TradeoffConfig
 from vestige.config_files import load_config
 from vestige.errors import ConfigError
 from vestige.seeds import rng

@@ -15,7 +15,7 @@ from vestige.registry import Registry, did_you_mean
 from vestige.signals import create as signal_of
 from vestige.target import Access
 
-__all__ = ["ATTACKS", "BATTERIES", "AttackFacts", "facts", "params_of", "resolve", "unfit"]
+__all__ = ["ATTACKS", "BATTERIES", "AttackFacts", "able", "facts", "params_of", "resolve", "unfit"]
 
 ATTACKS = Registry(
     "attacks",
@@ -229,6 +229,18 @@ def resolve(
         )
     labels = _labels(chosen)
     return list(zip(labels, [_within(attack, budget) for _, attack in chosen], strict=True))
+
+
+def able(
+    named: Sequence[Named], task: Task = "classification", access: str | Access = Access.SCORE, *, budget: int | None
+) -> list[Named]:
+    """Return those of the attacks named that can run on such a target, as a battery leaves out what cannot.
+
+    >>> able(["gap", "loss"], access="label", budget=None)
+    ['gap']
+    """
+    level, made = Access.parse(access), [(entry, _build(entry, task)[1]) for entry in named]
+    return [one for one, attack in made if not unfit(attack, task=task, access=level) and _affordable(attack, budget)]
 
 
 def _affordable(attack: Attack, budget: int | None) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 
 from vestige import checks
 from vestige.auditing.protocol import Scores
-from vestige.config import ClaimConfig
+from vestige.config.claims import ClaimConfig
 from vestige.errors import UsageError
 from vestige.log import AttackResult, Claim, Epsilon
 from vestige.metrics.epsilon import Coins, EpsilonBound, clopper_pearson, gdp_fit, one_run, one_run_fdp

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vestige.config import AuditConfig, ClaimConfig
+from vestige.config import AuditConfig
+from vestige.config.claims import ClaimConfig
 from vestige.defend.layers import Layers
-from vestige.defend.recipes import defended, described, served
+from vestige.defend.recipes import defended, served
 from vestige.errors import ConfigError, DataError
-from vestige.log_parts import Layer
 from vestige.privacy_claim import FORMAL, PrivacyClaim
 from vestige.seeds import rng
 from vestige.split import Split
-from vestige.target import Access, IntArray, Recipe, Target
+from vestige.target import IntArray, Recipe, Target
 
 if TYPE_CHECKING:
     from vestige.auditing.inputs import Inputs
@@ -43,13 +43,6 @@ def set_aside(split: Split, layers: Layers) -> tuple[Split, IntArray]:
     return replace(split, population=np.sort(order[half:])), np.sort(order[:half])
 
 
-def facing(layers: Layers, access: Access) -> Layers:
-    """Return the layers that stand in an adversary's way: whoever has the weights asks no one for answers."""
-    if access < Access.WHITE_BOX or not layers.answers:
-        return layers
-    return Layers(tuple((name, defence) for name, defence in layers.named if defence in layers.training))
-
-
 def under(recipe: Recipe | None, layers: Layers, reserve: IntArray) -> Recipe | None:
     """Return the recipe under its defences."""
     return defended(recipe, layers, reserve) if recipe is not None and layers else recipe
@@ -64,12 +57,13 @@ def in_front(inputs: Inputs, split: Split, layers: Layers, reserve: IntArray, se
     return served(target, layers.answers, inputs.records, rows, reserve, seed)
 
 
-def claimed(config: AuditConfig, layers: Layers, recipe: Recipe | None, split: Split) -> AuditConfig:
+def claimed(config: AuditConfig, layers: Layers, recipe: Recipe | None, members: int) -> AuditConfig:
     """Return the config with the claim that its defences make; raises ConfigError when [claim] says less.
 
-    A claim of the user's own stands when it is no stronger than what the defences prove.
+    ``members``: how many records are trained on. A claim of the user's own stands when it is no stronger than what the
+    defences prove.
     """
-    claim = None if recipe is None else layers.claim(recipe, int(split.masks[0].sum()))
+    claim = None if recipe is None else layers.claim(recipe, members)
     if claim is None or claim.guarantee not in FORMAL:
         return config
     if config.claim is not None:
@@ -86,27 +80,3 @@ def claimed(config: AuditConfig, layers: Layers, recipe: Recipe | None, split: S
 def _as_config(claim: PrivacyClaim) -> ClaimConfig:
     fields = {name: value for name, value in claim.to_dict().items() if name in ClaimConfig.model_fields}
     return ClaimConfig(**{**fields, "assumptions": list(claim.assumptions), "excludes": list(claim.excludes)})
-
-
-def logged(layers: Layers, recipe: Recipe | None, members: int) -> list[Layer]:
-    """Return what the log says of each defence: its parameters, what it guarantees, and its claim."""
-    found: list[Layer] = []
-    for name, defence in layers.named:
-        params = {key: value for key, value in described(defence).items() if key != "defence"}
-        own = None
-        if recipe is not None and defence in layers.training:
-            own = defence.claim(recipe, members)
-        elif defence in layers.answers:
-            own = defence.claim(None)
-        found.append(
-            Layer(
-                name=name,
-                params=params,
-                guarantee=defence.guarantee,
-                paper=defence.paper,
-                claim=None if own is None else own.to_dict(),
-                stage="answers" if defence in layers.answers else "training",
-                adaptive=list(defence.adaptive),
-            )
-        )
-    return found

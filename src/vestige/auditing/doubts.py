@@ -45,22 +45,27 @@ def _all(outcome: Outcome, attacks: list[AttackResult]) -> Iterator[checks.Check
     yield from _figures(outcome, attacks)
 
 
+def early_checks(outcome: Outcome) -> list[checks.Check | None]:
+    """Return what there is to doubt about the records alone, which needs no model."""
+    truth, seed = outcome.truth, outcome.audit.config.seed
+    part = outcome.audit.inputs.records.take(outcome.split.audited)
+    features = part.matrix()
+    near = checks.near_duplicates(features, truth, seed=seed)
+    labels = part.y if part.classes else None
+    twins = checks.duplicates(exact_duplicates(part), truth, near=near)
+    if labels is None:
+        features = np.column_stack([features, part.y.astype(np.float32)])
+    blind = checks.blind_auc(features, truth, labels=labels, groups=part.groups, seed=seed)
+    return [twins, checks.blind_baseline(blind)]
+
+
 def _data(outcome: Outcome) -> Iterator[checks.Check | None]:
-    records, audited, truth = outcome.audit.inputs.records, outcome.split.audited, outcome.truth
-    part = records.take(audited)
+    part, truth = outcome.audit.inputs.records.take(outcome.split.audited), outcome.truth
     yield checks.few_nonmembers(int((~truth).sum()), outcome.audit.config.audit.fpr)
     yield checks.member_imbalance(int(truth.sum()), int((~truth).sum()))
     if part.prior is not None and any(s.attack.needs.prior for s in outcome.scores.values() if isinstance(s, Scores)):
         yield checks.prior_used(part.prior, truth)
-    features = part.matrix()
-    yield checks.duplicates(
-        exact_duplicates(part), truth, near=checks.near_duplicates(features, truth, seed=outcome.audit.config.seed)
-    )
-    labels = part.y if records.classes else None
-    if labels is None:
-        features = np.column_stack([features, part.y.astype(np.float32)])
-    seed = outcome.audit.config.seed
-    yield checks.blind_baseline(checks.blind_auc(features, truth, labels=labels, groups=part.groups, seed=seed))
+    yield from outcome.early if outcome.early is not None else early_checks(outcome)
 
 
 def _target(outcome: Outcome) -> Iterator[checks.Check | None]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vestige.auditing.inputs import make_recipe
-from vestige.config import RecipeConfig
+from vestige.config.target import RecipeConfig
 from vestige.errors import ConfigError
 from vestige.seeds import rng
 from vestige.target import Recipe

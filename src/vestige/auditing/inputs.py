@@ -12,7 +12,8 @@ import numpy as np
 
 from vestige.auditing.updates import with_update
 from vestige.backends import RECIPES
-from vestige.config import AuditConfig, DataConfig, RecipeConfig
+from vestige.config import AuditConfig
+from vestige.config.target import DataConfig, RecipeConfig
 from vestige.datasets import DATASETS, load_dataset
 from vestige.defend import layers_of
 from vestige.defend.layers import Layers

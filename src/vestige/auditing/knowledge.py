@@ -15,7 +15,8 @@ from vestige.auditing.beside import all_outside, joined, joint_split
 from vestige.auditing.guesses import drawn, guessed_recipe
 from vestige.auditing.inputs import load_records, make_recipe
 from vestige.backends.updating import UpdateRecipe
-from vestige.config import DataConfig, RecipeConfig, ShadowConfig
+from vestige.config.adversary import ShadowConfig
+from vestige.config.target import DataConfig, RecipeConfig
 from vestige.errors import ConfigError, DataError
 from vestige.progress import Progress
 from vestige.records import Records

@@ -14,7 +14,6 @@ from vestige.attacks.assemble import Field
 from vestige.attacks.base import Attack
 from vestige.auditing.agreeing import agreed
 from vestige.auditing.claims import claim_of, epsilons
-from vestige.auditing.defending import logged
 from vestige.auditing.doubts import checks_of
 from vestige.auditing.exposure import risk_of
 from vestige.auditing.knowledge import Elsewhere, guess_of
@@ -32,7 +31,7 @@ from vestige.log import (
     TargetFacts,
     TprPoint,
 )
-from vestige.log_entries import curve_of, figure, histogram_of, peak_rss_mb
+from vestige.log_entries import curve_of, figure, histogram_of, logged, peak_rss_mb
 from vestige.metrics.intervals import auc, balanced_accuracy, operating_point
 from vestige.metrics.roc import Roc, area, roc, threshold_at_fpr
 from vestige.metrics.targets import mean_over_targets, record_variances
@@ -46,6 +45,7 @@ from vestige.target import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     from vestige.auditing.run import Audit
+    from vestige.checks import Check
 
 UPDATED = {"Update": "updated", "Updated": "updated"}
 
@@ -64,6 +64,7 @@ class Outcome:
     field: Field | None = None
     elsewhere: Elsewhere | None = None
     scores: dict[str, Scores | AttackResult] = dataclasses.field(default_factory=dict)
+    early: list[Check | None] | None = None
     interrupted: bool = False
 
     @property

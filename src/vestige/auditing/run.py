@@ -3,48 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from vestige.attacks import resolve, unfit
-from vestige.attacks.assemble import Field
 from vestige.attacks.base import Attack
+from vestige.auditing.attempting import attack_all
 from vestige.auditing.claims import chosen, declared
-from vestige.auditing.defending import NOBODY, claimed, facing, in_front, set_aside, under
+from vestige.auditing.defending import NOBODY, claimed, in_front, set_aside, under
+from vestige.auditing.doubts import early_checks
 from vestige.auditing.drawing import check_targets, draw_split, draw_target
+from vestige.auditing.gathering import ask_target, gather_away, gather_pool, train_target
 from vestige.auditing.inputs import Fetching, Inputs, from_config, member_column
-from vestige.auditing.knowledge import (
-    Elsewhere,
-    compares,
-    elsewhere_count,
-    gather_elsewhere,
-    guess_of,
-    halves,
-    other_records,
-    relaxed,
-    shadow_recipe,
-    unlabelled,
-    unlike,
-)
-from vestige.auditing.latency import times, unheard
-from vestige.auditing.plan import Plan, attack_seconds, make_plan, probe
-from vestige.auditing.probes import places, wanted, with_probes
-from vestige.auditing.protocol import Scores, carry_over, compare, lacking, run, stand_ins
-from vestige.auditing.results import Outcome, unrun, write_log
+from vestige.auditing.knowledge import guess_of, halves, other_records, relaxed, shadow_recipe
+from vestige.auditing.plan import Plan
+from vestige.auditing.planning import planned
+from vestige.auditing.probes import wanted
+from vestige.auditing.results import Outcome, write_log
 from vestige.auditing.updates import check_updates, updated
 from vestige.config import AuditConfig
 from vestige.defend.layers import Layers
-from vestige.errors import UsageError, VestigeError
-from vestige.log import AttackResult, AuditLog
+from vestige.errors import UsageError
+from vestige.log import AuditLog
 from vestige.progress import Progress, Silence
 from vestige.records import Records
-from vestige.shadow import Demand, ShadowPool, Work, gather, look, threads_of
+from vestige.shadow import Demand
 from vestige.signals.answers import resolution_of
-from vestige.signals.base import Signals
-from vestige.signals.measure import measure
-from vestige.signals.predicted import CLASS, as_seen, bare, is_marked
 from vestige.signals.queries import variants_of
 from vestige.split import Split
 from vestige.store import Store
@@ -122,7 +108,7 @@ class Audit:
                 "Shadow models need a recipe: how models like the target are trained.",
                 hint="Pass recipe=…, or choose attacks without shadow models and shadow=0.",
             )
-        if self.config.audit.targets > 1 and (self.inputs.target is not None or self._mixed):
+        if self.config.audit.targets > 1 and (self.inputs.target is not None or self.mixed):
             raise UsageError(
                 "[audit] targets above 1 needs a target that is trained here by the shadow models' own recipe and "
                 "data: other models would take its place, and the figures would be theirs.",
@@ -139,11 +125,12 @@ class Audit:
         layers, given, asked = self.inputs.defences, self.inputs.target, self.config
         if layers:
             for _ in range(2):  # a claim makes the target's draw one by coins, and what is proven hangs on its size
-                config = claimed(asked, layers, self.inputs.recipe, draw_target(self.config, self.inputs))
+                members = int(draw_target(self.config, self.inputs).masks[0].sum())
+                config = claimed(asked, self.faced, self.inputs.recipe, members)
                 object.__setattr__(self, "config", config)
             split, reserve = set_aside(draw_target(self.config, self.inputs), layers)
             object.__setattr__(self, "reserve", reserve)
-            given = in_front(self.inputs, split, self._layers, reserve, self.config.seed)
+            given = in_front(self.inputs, split, self.faced, reserve, self.config.seed)
         if given is not None:
             object.__setattr__(self, "counting", CountingTarget(given))
 
@@ -160,9 +147,9 @@ class Audit:
         return asked if self.counting is None else min(asked, self.counting.access)
 
     @property
-    def _layers(self) -> Layers:
+    def faced(self) -> Layers:
         """The defences that the adversary faces."""
-        return facing(self.inputs.defences, Access.parse(self.config.audit.access))
+        return self.inputs.defences.facing(Access.parse(self.config.audit.access))
 
     @property
     def blind(self) -> bool:
@@ -223,46 +210,7 @@ class Audit:
 
     def plan(self) -> Plan:
         """Say what a run would train, query, take and keep; trains a few models a little to find out."""
-        split = self.split()
-        demand = self.demand(split)
-        recipe = self._recipe()
-        given = self.inputs.target is not None
-        work = self._work(split, demand)
-        inline, workers = self.config.shadow.executor == "inline", self.config.shadow.workers
-        workers = threads_of(recipe, workers) if inline else workers
-        cost = probe(recipe, self.inputs.records, split, demand, workers=workers)
-        targets = self.config.audit.targets
-        passes = 2 + max(self.config.audit.calibration_targets, targets - 1)
-        tools = [attack for _, attack in self.attacks if not unlabelled(attack, blind=self.blind)]
-        seen = {bare(k): v for k, v in cost.signals.items() if not self.blind or is_marked(k) or k == CLASS}
-        return make_plan(
-            name=self.config.name,
-            attacks=[label for label, _ in self.attacks],
-            split=split,
-            demand=demand,
-            work=work,
-            cost=cost,
-            given=given,
-            targets=targets,
-            elsewhere=elsewhere_count(self.shadows) + 1 if self._learns_elsewhere else 0,
-            scoring=attack_seconds(tools, self.inputs.records, split, demand, seen, passes=passes),
-            processes=not inline and workers > 1,
-            light=bool(getattr(recipe, "threaded", False)),
-        )
-
-    def _work(self, split: Split, demand: Demand) -> Work:
-        """Return what the store lacks of the target and of the shadow models, each by its own recipe."""
-        records, given = self.inputs.records, int(self.inputs.target is not None)
-        if not self._mixed:
-            return look(split, self._recipe(), records, demand, self.store, first=given)
-        alone = Split(split.masks[:1], split.blocks[:1], split.audited, split.population, split.seed, split.design)
-        target = look(alone, self._recipe(), records, demand, self.store, first=given)
-        others = look(split, self._shadow_recipe(), records, demand, self.store, first=1)
-        return Work(
-            models=target.models + others.models,
-            artefacts=target.artefacts + others.artefacts,
-            missing={**target.missing, **others.missing},
-        )
+        return planned(self)
 
     def run(self, progress: Progress | None = None, *, meanwhile: Callable[[], None] | None = None) -> AuditLog:
         """Run every stage and return the log; a stage that is interrupted leaves a log that says so.
@@ -278,154 +226,45 @@ class Audit:
         split = self.split()
         demand = self.demand(split)
         outcome = Outcome(audit=self, split=split, demand=demand, started=started)
+
+        def while_training() -> None:
+            outcome.early = early_checks(outcome)
+            if meanwhile is not None:
+                meanwhile()
+
         try:
-            outcome.given, outcome.target_seconds = self._ask_target(demand, progress)
-            if outcome.given is None and self._mixed:
-                outcome.given = self._train_target(split, demand, progress)
-            outcome.pool = self._gather(split, self._shadow_recipe(), demand, outcome.given, progress, meanwhile)
-            if self._learns_elsewhere and self.elsewhere is not None:
-                outcome.elsewhere = self._gather_elsewhere(outcome, self.elsewhere, progress)
-            self._attack(outcome, progress)
+            outcome.given, outcome.target_seconds = ask_target(self, demand, progress)
+            if outcome.given is None and self.mixed:
+                outcome.given = train_target(self, split, demand, progress)
+            recipe = self.shadow_recipe()
+            outcome.pool = gather_pool(self, split, recipe, demand, outcome.given, progress, while_training)
+            if self.learns_elsewhere and self.elsewhere is not None:
+                outcome.elsewhere = gather_away(self, outcome, self.elsewhere, progress)
+            attack_all(self, outcome, progress)
         except KeyboardInterrupt:
             outcome.interrupted = True
         return outcome
 
     @property
-    def _mixed(self) -> bool:
+    def mixed(self) -> bool:
         """Whether shadow models follow another recipe than a target that is trained here."""
         unaware = bool(self.inputs.defences) and self.config.shadow.defences == "unknown"
         return unaware or relaxed(self.config.shadow, self.config.data)
 
     @property
-    def _learns_elsewhere(self) -> bool:
+    def learns_elsewhere(self) -> bool:
+        """Whether attacks learn from shadow models of other records."""
         return self.elsewhere is not None and any(attack.needs.side != "none" for _, attack in self.attacks)
 
-    def _recipe(self) -> Recipe:
-        found = under(self.inputs.recipe, self._layers, self.reserve)
+    def target_recipe(self) -> Recipe:
+        """How a target is trained here: under the defences that the adversary faces."""
+        found = under(self.inputs.recipe, self.faced, self.reserve)
         return found or _NoRecipe()  # type: ignore[return-value]
 
-    def _shadow_recipe(self) -> Recipe:
+    def shadow_recipe(self) -> Recipe:
+        """How shadow models are trained, as far as the adversary knows."""
         config = self.config
         found = shadow_recipe(config.shadow, self.inputs.recipe, config.recipe, config.seed)
         if config.shadow.defences == "known":
-            found = under(found, self._layers, self.reserve)
+            found = under(found, self.faced, self.reserve)
         return found or _NoRecipe()  # type: ignore[return-value]
-
-    def _train_target(self, split: Split, demand: Demand, progress: Progress) -> dict[str, Signals]:
-        alone = Split(split.masks[:1], split.blocks[:1], split.audited, split.population, split.seed, split.design)
-        table = self._gather(alone, self._recipe(), demand, None, progress).signals
-        return {key: table.model(key, 0) for key in table.columns}
-
-    def _gather_elsewhere(self, outcome: Outcome, records: Records, progress: Progress) -> Elsewhere:
-        return gather_elsewhere(
-            self._field(outcome),
-            records,
-            self._shadow_recipe(),
-            self.config.shadow,
-            count=self.shadows,
-            demand=outcome.demand,
-            store=self.store,
-            progress=progress,
-        )
-
-    def _ask_target(self, demand: Demand, progress: Progress) -> tuple[dict[str, Signals] | None, float]:
-        target = self.counting
-        if target is None:
-            return None, 0.0
-        start = time.perf_counter()
-        progress.begin("target", len(demand.rows))
-        keys = [key for names in demand.sets(self.inputs.records.task) for key in names]
-        values = measure(
-            target,
-            self.inputs.records,
-            demand.rows,
-            keys,
-            queries=demand.queries,
-            seed=demand.seed,
-            resolution=demand.resolution,
-        )
-        progress.advance("target", len(demand.rows))
-        progress.end("target")
-        return values, time.perf_counter() - start
-
-    def _gather(
-        self,
-        split: Split,
-        recipe: Recipe,
-        demand: Demand,
-        given: dict[str, Signals] | None,
-        progress: Progress,
-        meanwhile: Callable[[], None] | None = None,
-    ) -> ShadowPool:
-        shadow = self.config.shadow
-        return gather(
-            split,
-            recipe,
-            self.inputs.records,
-            demand,
-            self.store,
-            given=given,
-            executor=shadow.executor,
-            workers=shadow.workers,
-            keep_models=shadow.keep_models,
-            progress=progress,
-            meanwhile=meanwhile,
-        )
-
-    def _field(self, outcome: Outcome) -> Field:
-        assert outcome.pool is not None
-        return Field(
-            records=self.inputs.records,
-            split=outcome.split,
-            table=as_seen(outcome.pool.signals) if self.blind else outcome.pool.signals,
-            access=self.access,
-            seed=self.config.seed,
-            blind=self.blind,
-        )
-
-    def _attack(self, outcome: Outcome, progress: Progress) -> None:
-        field_ = self._field(outcome)
-        reported = self.config.audit.targets - 1
-        models = stand_ins(field_, max(reported, self.config.audit.calibration_targets))
-        deaf = unheard(self, field_, models, target=self._recipe(), shadow=self._shadow_recipe())
-        outcome.field = field_ = self._probed(field_, models, reported, deaf, progress)
-        progress.begin("attacks", len(self.attacks))
-        for label, attack in self.attacks:
-            outcome.scores[label] = self._attempt(label, outcome, attack, models, reported, deaf)
-            progress.advance("attacks", note=label)
-        progress.end("attacks", note=f"{len(self.attacks)} attacks")
-
-    def _probed(self, field_: Field, models: Sequence[int], reported: int, deaf: str, progress: Progress) -> Field:
-        """Ask what is too dear to ask of every model."""
-        able = [a for _, a in self.attacks if not unfit(a, task=field_.records.task, access=self.access)]
-        able = [attack for attack in able if not (deaf and times(attack))]
-        asked = [0] if self.elsewhere is not None else places(models, reported)
-        return with_probes(self, field_, able, asked, (self._recipe(), self._shadow_recipe()), progress)
-
-    def _attempt(
-        self, label: str, outcome: Outcome, attack: Attack, models: Sequence[int], reported: int, deaf: str
-    ) -> Scores | AttackResult:
-        field_, away = outcome.field, outcome.elsewhere
-        assert field_ is not None
-        reason = deaf if deaf and times(attack) else unlabelled(attack, blind=self.blind)
-        if away is None or attack.needs.side == "none":
-            reason = reason or lacking(field_, attack)
-        else:
-            near = away.beside if compares(attack, away) and away.beside is not None else away.field
-            reason = reason or unfit(attack, task=field_.records.task, access=self.access)
-            reason = reason or unlike(attack, self.inputs.records, away) or lacking(near, attack)
-        if reason:
-            return unrun(label, attack, "skipped", reason)
-        try:
-            if away is not None and away.beside is not None and compares(attack, away):
-                return compare(away.beside, away.field, attack)
-            if away is not None and attack.needs.side != "none":
-                return carry_over(field_, away.field, attack)
-            return run(field_, attack, list(models), reported=reported)
-        except KeyboardInterrupt:
-            raise
-        except VestigeError as error:
-            return unrun(label, attack, "failed", str(error))
-        except Exception as error:  # whatever an attack raises is its result, and the others go on
-            reason = f"{type(error).__name__}: {error}"
-            return unrun(label, attack, "failed", reason)

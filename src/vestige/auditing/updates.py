@@ -13,7 +13,8 @@ from vestige.attacks.base import Attack
 from vestige.backends.function import FunctionRecipe
 from vestige.backends.updated import Updated
 from vestige.backends.updating import UpdateRecipe
-from vestige.config import AuditConfig, UpdateConfig
+from vestige.config import AuditConfig
+from vestige.config.target import UpdateConfig
 from vestige.errors import ConfigError, DataError, UsageError
 from vestige.member_lists import read_members
 from vestige.records import Records

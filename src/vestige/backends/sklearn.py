@@ -15,7 +15,7 @@ from vestige.backends.answers import ask_in_blocks, class_indices, from_positive
 from vestige.backends.estimators import PREPROCESS, Preprocess, build, first_line, fresh, named, parts_of, preprocessed
 from vestige.backends.fingerprints import class_path, fingerprint
 from vestige.errors import ConfigError, MissingDependency, ModelError, UsageError, VestigeError
-from vestige.executors import threads_here
+from vestige.executors.threads import threads_here
 from vestige.target import Access, IntArray, OutputKind, Outputs, require
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from vestige.log import (
     TargetFacts,
     TprPoint,
 )
-from vestige.log_entries import curve_of, figure, histogram_of, peak_rss_mb
+from vestige.log_entries import curve_of, figure, histogram_of, logged, peak_rss_mb
 from vestige.log_parts import CLAIM_RULE
 from vestige.metrics.epsilon.base import Coins
 from vestige.metrics.intervals import auc, balanced_accuracy
@@ -77,6 +77,7 @@ def write_log(outcome: Outcome) -> AuditLog:
         attacks=_attack(outcome),
         epsilon=[_epsilon(outcome, k, one) for k, one in enumerate(outcome.bounds)],
         claim=None if design.claim is None else claim_of(design.claim),
+        defences=logged(audit.defences, audit.recipe, audit.fewest) if audit.defences else [],
         canary=_facts(outcome),
         checks=checks_of(outcome),
         findings=findings(outcome),

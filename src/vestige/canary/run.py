@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from vestige.canary.bounds import bounds, judged, methods_of
 from vestige.canary.coins import Flips, calibrated, coins_of, flip
+from vestige.canary.defended import Beside, bed, behind, fewest
 from vestige.canary.design import Design
 from vestige.canary.forecast import CanaryPlan
-from vestige.canary.making import Canaries, make
 from vestige.canary.power import power
 from vestige.canary.results import Outcome, write_log
 from vestige.canary.training import Labour, Scored, count_missing, scored
+from vestige.defend.layers import Layers
 from vestige.errors import DataError, UsageError
 from vestige.log import AuditLog, CanaryPower
 from vestige.metrics.epsilon.base import Coins
@@ -31,19 +32,24 @@ from vestige.target import Recipe
 class CanaryAudit:
     """One canary audit: who is trained on what, and how the coins are guessed.
 
-    ``config``: what is written into the log, where a config said all this; ``source``: where the records came from.
+    ``defences``: under which models are trained and asked, by ``recipe`` otherwise; ``reserve``: the defender's own
+    records, further ones that no model trains on. ``config``: what is written into the log, where a config said all
+    this; ``source``: where the records came from.
     """
 
     recipe: Recipe
     records: Records
     design: Design
     labour: Labour
+    defences: Layers = field(default_factory=Layers)
+    reserve: Records | None = None
     name: str = "canary"
     source: str = "arrays"
     fpr: tuple[float, ...] = (0.01,)
     config: Mapping[str, Any] = field(default_factory=dict)
     power: CanaryPower = field(init=False)
-    canaries: Canaries | None = field(init=False)
+    canaries: Beside | None = field(init=False)
+    trained_by: Recipe = field(init=False)
 
     def __post_init__(self) -> None:
         for rate in self.fpr:
@@ -62,11 +68,13 @@ class CanaryAudit:
                 "shown with this design.",
                 hint="Put one_run first, or leave methods out.",
             )
+        lain = None if self.design.planted else bed(self.records, self.reserve, self.design)
+        object.__setattr__(self, "canaries", lain)
+        object.__setattr__(self, "trained_by", behind(self.recipe, self.defences, lain, self.design))
         if self.design.by_steps:
             from vestige.canary.watching import check_recipe
 
-            check_recipe(self.recipe, self.design)
-        object.__setattr__(self, "canaries", None if self.design.planted else make(self.records, self.design))
+            check_recipe(self.trained_by, self.design)
         object.__setattr__(self, "power", power(self.design))
         if self.power.ceiling is None and self.design.coins > 1:
             raise UsageError(
@@ -125,19 +133,24 @@ class CanaryAudit:
         if self.design.by_steps:
             from vestige.canary.watching import watched
 
-            return watched(self.records, self.canaries, flips, self.recipe, self.design, self.labour, progress)
+            return watched(self.records, self.canaries, flips, self.trained_by, self.design, self.labour, progress)
         if self.canaries is None:
             raise DataError("There are no canaries to score.")
-        return scored(self.canaries, flips, self.recipe, self.design, self.labour, progress)
+        return scored(self.canaries, flips, self.trained_by, self.design, self.labour, progress)
 
     def _missing(self, flips: Flips) -> int:
         if self.design.by_steps:
             from vestige.canary.watching import watched_jobs
 
-            jobs = watched_jobs(self.records, self.canaries, flips, self.recipe, self.design, self.labour.store)
+            jobs = watched_jobs(self.records, self.canaries, flips, self.trained_by, self.design, self.labour.store)
             return sum(not self.labour.store.has("canary", job.key) for job in jobs)
         assert self.canaries is not None
-        return count_missing(self.canaries, flips, self.recipe, self.design, self.labour.store)
+        return count_missing(self.canaries, flips, self.trained_by, self.design, self.labour.store)
+
+    @property
+    def fewest(self) -> int:
+        """How many records the smallest training set has."""
+        return len(self.records) if self.canaries is None else fewest(self.canaries, flip(self.design))
 
     def _rows(self, flips: Flips) -> int:
         if self.canaries is None:

@@ -19,7 +19,8 @@ from vestige.canary.coins import Flips
 from vestige.canary.design import RISING, Design
 from vestige.canary.making import Canaries
 from vestige.errors import DataError, ModelError, UsageError, VestigeError
-from vestige.executors import EXECUTORS, JobError
+from vestige.executors import EXECUTORS
+from vestige.executors.outcomes import JobError
 from vestige.metrics.estimate import Array
 from vestige.progress import Progress
 from vestige.records import Records
@@ -159,7 +160,7 @@ def by_id(ids: NDArray[Any], scores: Mapping[Any, Any]) -> Array:
 class ScoreJob:
     """One model to train and score in a way of its own.
 
-    ``rows``: to train on; ``places``: to score; ``coined``: all rows whose training hangs on a coin; ``coins``: (m,).
+    ``rows``: to train on; ``places``: to score; ``coined``: all rows that not every model trains on; ``coins``: (m,).
     """
 
     recipe: Recipe

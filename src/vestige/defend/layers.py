@@ -70,6 +70,12 @@ class Layers:
         """Return what the layers leave of an access level."""
         return left_of(access, self.answers)
 
+    def facing(self, access: Access) -> Layers:
+        """Return the layers that stand in an adversary's way: whoever has the weights asks no one for answers."""
+        if access < Access.WHITE_BOX or not self.answers:
+            return self
+        return Layers(tuple((name, defence) for name, defence in self.named if defence in self.training))
+
     def claim(self, recipe: Recipe, members: int, answers: int | None = None) -> PrivacyClaim | None:
         """Return the claim that is true of the whole chain, or None when nothing is proven.
 

@@ -15,7 +15,9 @@ from vestige.attacks.learned import check_family
 from vestige.auditing.guesses import RANGE
 from vestige.auditing.knowledge import relaxed
 from vestige.canonical import digest
-from vestige.config import AuditConfig, GridConfig, RecipeConfig
+from vestige.config import AuditConfig
+from vestige.config.comparisons import GridConfig
+from vestige.config.target import RecipeConfig
 from vestige.datasets import DATASETS
 from vestige.errors import ConfigError
 

@@ -24,7 +24,8 @@ from vestige.metrics.roc import Roc, roc
 
 METHOD = "binomial mixture over the random threshold"
 NODES = 64
-HALVINGS = 22
+NEWTON, HALVINGS = 8, 22
+CLOSE = 1e-7
 SMOOTHING = 2.0
 
 
@@ -142,11 +143,31 @@ def _quantile(counts: Array, weights: Array, members: int, level: float) -> Arra
     a, b = counts + 0.5, members - counts + 0.5
     mean = np.sum(weights * a, axis=1) / (members + 1)
     square = np.sum(weights * a * (a + 1), axis=1) / ((members + 1) * (members + 2))
-    reach = np.sqrt(np.maximum(square - mean**2, 0) / min(level, 1 - level)) + 1e-12  # Cantelli
+    spread = np.sqrt(np.maximum(square - mean**2, 0))
+    reach = spread / np.sqrt(min(level, 1 - level)) + 1e-12  # Cantelli
     low, high = np.maximum(mean - reach, 0), np.minimum(mean + reach, 1)
-    for _ in range(HALVINGS):
-        centre = (low + high) / 2
-        under = np.sum(weights * scipy.special.betainc(a, b, centre[:, None]), axis=1) < level
-        low, high = np.where(under, centre, low), np.where(under, high, centre)
-    found: Array = (low + high) / 2
+    scale = scipy.special.betaln(a, b)
+    found: Array = np.clip(mean + scipy.special.ndtri(level) * spread, low, high)
+    open_ = np.arange(len(found))
+    for step in range(NEWTON + HALVINGS):
+        at = found[open_]
+        some = (a[open_], b[open_], at[:, None])
+        under = np.sum(weights[open_] * scipy.special.betainc(*some), axis=1) - level
+        low[open_] = np.where(under < 0, at, low[open_])
+        high[open_] = np.where(under < 0, high[open_], at)
+        after = (low[open_] + high[open_]) / 2
+        if step < NEWTON:
+            guess = at - under / np.sum(weights[open_] * _density(*some, scale[open_]), axis=1)
+            after = np.where((low[open_] < guess) & (guess < high[open_]), guess, after)
+        found[open_] = after
+        open_ = open_[(np.abs(after - at) > CLOSE) | (np.abs(under) > CLOSE)]
+        if not len(open_):
+            break
     return found
+
+
+def _density(a: Array, b: Array, x: Array, scale: Array) -> Array:
+    """Return the density of Beta(a, b), whose log beta function is ``scale``; at least the smallest number above 0."""
+    logs = scipy.special.xlogy(a - 1, x) + scipy.special.xlog1py(b - 1, -x) - scale
+    density: Array = np.exp(np.clip(logs, -700, 700))
+    return density

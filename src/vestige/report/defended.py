@@ -38,7 +38,7 @@ def aimed(log: AuditLog, layer: Layer) -> list[AttackResult]:
     return [
         result
         for result in log.attacks
-        if result.status == "ok" and any(_is(result, named) for named in layer.adaptive)
+        if result.status == "ok" and any(result.goes_by(named) for named in layer.adaptive)
     ]
 
 
@@ -46,7 +46,7 @@ def unrun(log: AuditLog) -> list[str]:
     """Return, for each defence, the attacks aimed at it that were not even asked for."""
     found = []
     for layer in log.defences:
-        missing = [_name(one) for one in layer.adaptive if not any(_is(result, one) for result in log.attacks)]
+        missing = [_name(one) for one in layer.adaptive if not any(result.goes_by(one) for result in log.attacks)]
         if missing:
             kind, them = ("attacks that aim", "them") if len(missing) > 1 else ("attack that aims", "it")
             found.append(f"The {kind} at the defence {layer.name}: {listed(missing)}. [audit] attacks can name {them}.")
@@ -70,13 +70,6 @@ def faced(log: AuditLog, names: list[str]) -> str:
 
 def _weights(log: AuditLog) -> bool:
     return log.target.access == "white_box"
-
-
-def _is(result: AttackResult, named: str | dict[str, object]) -> bool:
-    if isinstance(named, str):
-        return result.name == named
-    wanted = named.get("params", {})
-    return result.name == named.get("name") and isinstance(wanted, dict) and wanted.items() <= result.params.items()
 
 
 def _name(named: str | dict[str, object]) -> str:

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from vestige.log import AttackResult, AuditLog, Figure, Operational
 from vestige.report import agreement, charts, claims, divergence, risk_charts, threat, wording
+from vestige.report.compiled_templates import CompiledTemplates
 from vestige.report.compliance import page as compliance
 from vestige.report.compliance.schema import MARKS
 from vestige.report.glossary import DEFINITIONS, TERMS
@@ -75,6 +76,7 @@ def environment() -> Environment:
         loader=PackageLoader("vestige.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        bytecode_cache=CompiledTemplates("trimmed, escaped, strict"),
         trim_blocks=True,
         lstrip_blocks=True,
     )

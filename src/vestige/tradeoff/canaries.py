@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from vestige.auditing.defending import under
 from vestige.auditing.run import Audit
 from vestige.canary.bounds import bounds, judged
 from vestige.canary.coins import Flips, calibrated, coins_of, flip
+from vestige.canary.defended import bed, behind, fewest
 from vestige.canary.design import Design
-from vestige.canary.making import Canaries, make
 from vestige.canary.training import Labour, scored
 from vestige.config import AuditConfig
 from vestige.errors import ConfigError, VestigeError
@@ -29,27 +26,14 @@ from vestige.metrics import tpr_at_fpr
 from vestige.metrics.epsilon.base import Coins
 from vestige.metrics.estimate import Array
 from vestige.progress import Progress
-from vestige.records import Records
 from vestige.seeds import seed_for
 from vestige.simultaneous import largest
-from vestige.target import Access, BoolArray
+from vestige.target import Access
 from vestige.tradeoff.parts import Planted
 
 SHARE, MOST = 0.05, 500
 COINS, MOST_RUNS, REFERENCES = 400, 8, 4
 """Trainings until so many coins have been flipped; and models with other coins, on which scores are calibrated."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Beside(Canaries):
-    """Canaries in a pool whose last ``reserved`` records are the defender's own, and in no training set."""
-
-    reserved: int = 0
-
-    def mask(self, coins: BoolArray) -> BoolArray:
-        mask = super().mask(coins)
-        mask[len(mask) - self.reserved :] = False
-        return mask
 
 
 def check(config: AuditConfig) -> None:
@@ -75,6 +59,7 @@ def design_for(config: AuditConfig, training: int, access: Access) -> Design:
         runs=told.runs if "runs" in said else min(MOST_RUNS, math.ceil(COINS / count)),
         copies=told.copies,
         score="correct" if access == Access.LABEL else score,
+        access=access,
         references=told.references if "references" in said else REFERENCES,
         delta=told.delta if config.claim is None else max(told.delta or 0.0, config.claim.delta),
         confidence=config.audit.confidence,
@@ -101,11 +86,10 @@ def planted(audit: Audit, progress: Progress) -> Planted:
     made = empty(audit)
     try:
         design = design_for(config, len(rows), audit.access)
-        canaries = _among(make(inputs.records.take(rows), design), inputs.records.take(audit.reserve))
-        reserve = np.arange(len(canaries.pool) - canaries.reserved, len(canaries.pool), dtype=np.int64)
-        recipe = under(inputs.recipe, inputs.defences, reserve)
-        if recipe is None:
+        if inputs.recipe is None:
             raise ConfigError("Canaries need a recipe.")
+        canaries = bed(inputs.records.take(rows), inputs.records.take(audit.reserve), design)
+        recipe = behind(inputs.recipe, inputs.defences, canaries, design)
         shadow = config.shadow
         labour = Labour(
             store=audit.store, executor=shadow.executor, workers=shadow.workers, keep_models=shadow.keep_models
@@ -114,7 +98,7 @@ def planted(audit: Audit, progress: Progress) -> Planted:
         found = scored(canaries, flips, recipe, design, labour, progress)
         ways = _ways(found.scores, flips, design)
         bound, method = _bound(ways[0], design)
-        claim = _claim(audit, min(int(canaries.mask(own).sum()) for own in flips.targets))
+        claim = _claim(audit, fewest(canaries, flips))
     except VestigeError as error:
         return made.model_copy(update={"reason": str(error)})
     tpr = [_rate(ways, fpr, config.audit.confidence) for fpr in config.audit.fpr]
@@ -130,27 +114,6 @@ def _claim(audit: Audit, training: int) -> float | None:
     if claim is None or claim.guarantee != "G1" or claim.unit != "record" or claim.adjacency != "add_remove":
         return None
     return float(claim.epsilon)
-
-
-def _among(canaries: Canaries, reserved: Records) -> _Beside:
-    pool = canaries.pool if not len(reserved) else _joined(canaries.pool, reserved)
-    return _Beside(pool, canaries.inside, canaries.instead, reserved=len(reserved))
-
-
-def _joined(one: Records, other: Records) -> Records:
-    groups = None
-    if one.groups is not None and other.groups is not None:
-        groups = np.concatenate([one.groups, other.groups])
-    ids = np.concatenate([one.ids, other.ids])
-    return Records(_stacked(one.x, other.x), np.concatenate([one.y, other.y]), ids, groups, one.classes, one.name)
-
-
-def _stacked(one: Any, other: Any) -> Any:
-    if hasattr(one, "iloc"):
-        import pandas
-
-        return pandas.concat([one, other], ignore_index=True)
-    return np.concatenate([one, other])
 
 
 def _ways(scores: Array, flips: Flips, design: Design) -> list[Coins]:

@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from vestige.attacks import able
 from vestige.auditing.inputs import make_recipe
 from vestige.auditing.knowledge import relaxed
-from vestige.config import AuditConfig, DefenceConfig, GridConfig, RecipeConfig, TradeoffChain, TradeoffConfig
+from vestige.config import AuditConfig
+from vestige.config.comparisons import GridConfig, TradeoffChain, TradeoffConfig
+from vestige.config.target import DefenceConfig, RecipeConfig
 from vestige.defend import layers_of
 from vestige.defend.layers import Layers
 from vestige.errors import ConfigError, MissingDependency, VestigeError
+from vestige.target import Access
 from vestige.tradeoff.canaries import check as check_canaries
 from vestige.tradeoff.ranges import Path, Range, open_values, put, said, swept
 
@@ -232,7 +236,8 @@ def _candidate(
         baseline=draft.baseline, reason=draft.reason,
     )  # fmt: skip
     try:
-        adaptive = made.layers.adaptive
+        layers, asked = made.layers, config.audit
+        adaptive = able(layers.adaptive, access=layers.shows(Access.parse(asked.access)), budget=asked.budget)
         make_recipe(config.recipe)
     except MissingDependency as error:
         return replace(made, reason=draft.reason or str(error))

@@ -31,10 +31,11 @@ def point_of(
     """Return the candidate with everything that its audit found; what follows from the others is not in it yet."""
     cell = cell_of(made.id, {}, log, where=where, kept=False, failed_rules=[])
     most, rates = exposed
-    aimed = [one if isinstance(one, str) else one["name"] for one in layers.adaptive]
     results = [
         TradeoffResult(
-            **dict(GridResult.of(result)), exposed=rates.get(result.title, []), adaptive=result.name in aimed
+            **dict(GridResult.of(result)),
+            exposed=rates.get(result.title, []),
+            adaptive=any(result.goes_by(named) for named in layers.adaptive),
         )
         for result in log.attacks
     ]

@@ -32,7 +32,8 @@ class TradeoffResult(GridResult):
     """One attack on one candidate.
 
     ``exposed``: its true-positive rates among the most exposed records, at the thresholds of all records; ``adaptive``:
-    whether it is among the attacks that aim at the candidate's own defences.
+    whether it is one that the candidate's own defences name as aimed at them, with the parameters that they name. All
+    attacks are refitted on shadow models under the same defences.
     """
 
     exposed: list[TprPoint] = []

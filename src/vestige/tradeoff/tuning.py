@@ -120,7 +120,7 @@ def _tried(
         inputs, split = audit.inputs, audit.split()
         if inputs.recipe is not None and (c := inputs.defences.claim(inputs.recipe, len(split.rows(0)))) is not None:
             budgets.add(digest("claim", c.to_dict()))
-        recipe = under(inputs.recipe, inputs.defences, audit.reserve)
+        recipe = under(inputs.recipe, audit.faced, audit.reserve)
         assert recipe is not None
         judged, seed = validation_rows(split, config.seed), seed_for(config.seed, "trial", number)
         accuracy = validated(recipe, inputs.records, split.rows(0), judged, seed, store)

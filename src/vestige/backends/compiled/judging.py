@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from vestige.backends.compiled.layout import Aim, Data
 from vestige.backends.objectives import Levels, Relaxed
@@ -61,6 +60,8 @@ class Draws:
 
 def plain_loss(kind: str, answers: NDArray[np.float32], data: Data, rows: IntArray) -> float:
     """Return the mean plain loss of answers to ``rows``: a squared error where training aims at one."""
+    from scipy.special import log_softmax
+
     found = answers.astype(np.float64)
     if kind == "number":
         return float(np.mean((found[:, 0] - data.numbers[rows]) ** 2))
