@@ -105,7 +105,7 @@ def main() -> None:
         found["cells"] |= read(path)["cells"]
     if not args.show:
         print(machine.describe(1), flush=True)
-        # Compiles what is not compiled yet, in another process: here numba would take `coverage.py` for the library.
+        # Compiles what is not compiled yet, in another process, so that no figure holds a compiler's time.
         whole.warm_up(1)
         found["machine"] = machine.facts(1)
         for cell in [cell for cell in cells(args) if cell.key not in found["cells"]]:

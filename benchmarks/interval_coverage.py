@@ -1,6 +1,6 @@
 """Is every lower bound on ε a lower bound? Thousands of audits of mechanisms whose ε is known, by Vestige and others.
 
-    python benchmarks/coverage.py --workers 2 --json coverage.json --docs [--python PYTHON --path TOOL=FOLDER_OR_WHEEL]…
+    python benchmarks/interval_coverage.py --workers 2 --json coverage.json --docs [--python PYTHON] [--path TOOL=PLACE]…
 
 A valid bound at 95 % exceeds the truth in at most 5 % of audits. Each cell draws m canaries by fair coins, sends every
 coin through the mechanism, and asks each method, as shipped and in its named designs. A method that lies beyond
@@ -205,7 +205,7 @@ def _heading(found: dict[str, Any]) -> str:
     facts, tools = found["machine"], ("vestige", "numpy")
     versions = ", ".join(f"{name} {facts[name]}" for name in tools)
     return (
-        f"Made by `python benchmarks/coverage.py --audits {found['audits']} --docs`, seed {found['seed']}, "
+        f"Made by `python benchmarks/interval_coverage.py --audits {found['audits']} --docs`, seed {found['seed']}, "
         f"in {found['seconds'] / 60:.0f} minutes on {facts['cores']} cores ({facts['cpu']}; {versions}).\n\n"
     )
 

@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
     print(machine.describe(1))
-    # Compiles what is not compiled yet, in another process: here numba would take `coverage.py` for the library.
+    # Compiles what is not compiled yet, in another process, so that no figure holds a compiler's time.
     whole.warm_up(1)
     print(f"seeds {args.seeds}, {args.shadows} shadow models, {args.targets} targets a seed\n")
     wanted = [n for n in CHAINS if not args.only or n == "undefended" or any(word in n for word in args.only)]

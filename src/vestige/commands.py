@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from vestige.config_files import examples, find_example, load_config
 from vestige.console import watching
@@ -172,10 +172,25 @@ def show_log(path: Path) -> None:
 def write_report(path: Path, format: str, output: Path | None) -> None:
     """Render a log, a grid or a trade-off in one format."""
     log = grid_at(path) or tradeoff_at(path) or AuditLog.load(path)
+    if not isinstance(log, AuditLog) and format.startswith("compliance"):
+        _refuse_compliance(log, path if path.is_dir() else path.parent, format)
     if output is not None:
         log.report(output, format=format)
         return
     sys.stdout.write(log.render(format))
+
+
+def _refuse_compliance(log: GridLog | TradeoffLog, folder: Path, format: str) -> NoReturn:
+    """Raise UsageError: such a record is drawn from one audit's log, and here are several, one of them named."""
+    ran = [one.log for one in getattr(log, "cells", None) or getattr(log, "points", []) if one.log]
+    chosen = [log.point(one.choice).log for one in getattr(log, "advice", []) if one.choice]
+    place = next((one for one in (*chosen, *ran) if one), "")
+    hint = f"Render one of them: vestige report {folder / place} -f {format}." if place else "Run it with --out DIR."
+    raise UsageError(
+        f"A compliance record is about one model, and this is a {log.format.removeprefix('vestige.')} of "
+        f"{len(ran):,} audits, each with a log of its own.",
+        hint=hint,
+    )
 
 
 def compare_logs(old: Path, new: Path, output: Path | None) -> None:

@@ -127,6 +127,13 @@ class Check(Part):
     cause: str = ""
 
 
+class Checked(Part):
+    """A check that was made, and how it ended: passed, or the gravest level of the doubts it raised (in ``checks``)."""
+
+    id: str
+    outcome: Literal["passed", "info", "warning", "error"]
+
+
 class Finding(Part):
     """One rule of the gate, judged."""
 
@@ -179,6 +186,9 @@ class AuditLog(Part):
     defences: list[Layer] = []
     canary: CanaryFacts | None = None
     checks: list[Check] = []
+    checked: list[Checked] = Field(
+        default=[], description="every check that was made, those that passed too; empty where that was not recorded"
+    )
     findings: list[Finding] = []
     cost: Cost = Cost()
 

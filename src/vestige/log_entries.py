@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from vestige.checks import Made
 from vestige.defend.layers import Layers
 from vestige.defend.recipes import described
-from vestige.log import Curve, Figure, Histogram, Layer
+from vestige.log import Check, Checked, Curve, Figure, Histogram, Layer
 from vestige.metrics.estimate import Array, Estimate
 from vestige.metrics.histogram import histogram
 from vestige.metrics.roc import Roc
@@ -20,6 +21,7 @@ from vestige.metrics.tpr import band
 from vestige.target import Recipe
 
 CURVE_POINTS = 120
+_GRAVEST_FIRST = ("error", "warning", "info", "passed")
 
 
 def figure(estimate: Estimate) -> Figure:
@@ -41,6 +43,20 @@ def histogram_of(members: ArrayLike, nonmembers: ArrayLike) -> Histogram:
     """Return the shares of members' and of non-members' scores per bin."""
     bins = histogram(members, nonmembers)
     return Histogram(edges=_short(bins.edges), members=_short(bins.members), nonmembers=_short(bins.nonmembers))
+
+
+def checked(made: Iterable[Made]) -> tuple[list[Check], list[Checked]]:
+    """Return the doubts that checks raised, the gravest first, and every check with its outcome, each once."""
+    doubts, outcomes = list[Check](), dict[str, str]()
+    for id, found in made:
+        level = "passed" if found is None else found.level
+        outcomes[id] = min(level, outcomes.get(id, "passed"), key=_GRAVEST_FIRST.index)
+        if found is not None:
+            doubts.append(
+                Check(id=found.id, level=found.level, message=found.message, cure=found.cure, cause=found.cause)
+            )
+    doubts.sort(key=lambda one: _GRAVEST_FIRST.index(one.level))
+    return doubts, [Checked.model_validate({"id": id, "outcome": how}) for id, how in outcomes.items()]
 
 
 def logged(layers: Layers, recipe: Recipe | None, members: int) -> list[Layer]:

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 import vestige.grid
+from vestige.auditing.attempting import attack_all
 from vestige.auditing.run import Audit
 from vestige.backends.sklearn import SklearnRecipe
 from vestige.config.comparisons import GridConfig
@@ -150,15 +151,14 @@ def test_an_interrupt_keeps_finished_cells_and_the_same_run_goes_on(ran, tmp_pat
 
 def test_an_interrupt_inside_an_audit_does_not_leave_half_a_log(tmp_path, monkeypatch):
     started = []
-    plain = Audit._attack
 
-    def attack(self, outcome, progress):
-        started.append(self)
+    def attack(audit, outcome, progress):
+        started.append(audit)
         if len(started) == 2:
             raise KeyboardInterrupt
-        plain(self, outcome, progress)
+        attack_all(audit, outcome, progress)
 
-    monkeypatch.setattr(Audit, "_attack", attack)
+    monkeypatch.setattr("vestige.auditing.run.attack_all", attack)
     log = vestige.grid.run(config_of(tmp_path), out=tmp_path / "out")
     assert log.status == "interrupted"
     assert [cell.status for cell in log.cells].count("complete") == 1

@@ -1,4 +1,4 @@
-"""A miniature of benchmarks/coverage.py: its mechanisms are as private as they say, and it can tell a bad bound."""
+"""A miniature of benchmarks/interval_coverage.py: its mechanisms are as private as they say, and it can tell a bad bound."""
 
 import importlib
 import json
@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture(scope="module")
 def benchmark():
-    """The benchmark's modules; last on the path, where they hide nothing (there is a package called coverage)."""
+    """The benchmark's modules."""
     sys.path.append(str(FOLDER))
     sys.path.append(str(FOLDER / "peer_drivers"))
     names = ("mechanisms", "bounds", "simulation", "coverage_tables", "bound_peers", "bound_audits")

@@ -12,6 +12,7 @@ from vestige.log import (
     AttackResult,
     AuditLog,
     Check,
+    Checked,
     Cost,
     Curve,
     Epsilon,
@@ -233,6 +234,12 @@ def example() -> AuditLog:
                 level="info",
                 message="without the model, features alone tell members from non-members with AUC 0.503 [0.485, 0.521]",
             ),
+        ],
+        checked=[
+            Checked(id="few-nonmembers", outcome="passed"),
+            Checked(id="duplicates", outcome="warning"),
+            Checked(id="blind-baseline", outcome="info"),
+            Checked(id="outputs-tied", outcome="passed"),
         ],
         findings=[
             Finding(

@@ -192,6 +192,27 @@ def test_a_log_that_lacks_facts_says_so():
     assert all(one.entry == "" for one in made.statements())
 
 
+def test_a_check_that_passed_is_recorded_and_one_that_was_not_made_is_not():
+    quiet = fine().model_copy(update={"checks": []})
+    by = {one.id: one for one in record(quiet).statements()}
+    assert (by["R6.blind"].standing, by["R6.blind"].sources) == ("recorded", ["/checked/2"])
+    assert by["R6.blind"].text == "The check was made and raised no doubt."
+    assert "Passed: few-nonmembers and outputs-tied." in by["R6.checks"].text
+    assert "duplicates (warning)" in by["R6.checks"].text
+    assert "Checks that passed: few-nonmembers, outputs-tied." in Page(fine().render("html")).text.replace("\u00a0", " ")
+    unmade = quiet.model_copy(update={"checked": [one for one in quiet.checked if one.id != "blind-baseline"]})
+    said = {one.id: one for one in record(unmade).statements()}["R6.blind"]
+    assert (said.standing, said.text) == ("not_recorded", "This check was not made.")
+
+
+def test_a_log_from_before_checks_were_recorded_is_read_and_says_that_it_does_not_know():
+    old = json.loads(fine().model_copy(update={"checks": []}).to_json())
+    del old["checked"]
+    by = {one.id: one for one in record(AuditLog.from_json(json.dumps(old))).statements()}
+    assert by["R6.blind"].standing == by["R6.checks"].standing == "not_recorded"
+    assert "only where it raised a doubt" in by["R6.blind"].text
+
+
 def test_no_defence_is_only_said_where_the_log_says_it():
     said = {one.id: one.text for one in record(fine()).statements()}
     assert said["R10.measures"] == "No defence was in force."

@@ -69,6 +69,13 @@ def test_every_defence_meets_the_attacks_that_aim_at_it():
     assert attacks[:2] == ["loss", "lira"]
     assert len(attacks) > 2
     assert all(one.config.shadow.defences == "known" for one in found["label_only"])
+    smoothed = [{"chain": [{"kind": "label_smoothing"}]}]
+    (usual,) = by_method(config_of({"baselines": [], "defences": smoothed}))["label_smoothing"]
+    assert [one["name"] for one in usual.config.audit.attacks[2:]] == ["loss", "modified_entropy"]
+    # What no adversary of that access can run is not asked for, and would otherwise be skipped in every audit.
+    blind = config_of({"baselines": [], "defences": smoothed})
+    blind = blind.model_copy(update={"audit": blind.audit.model_copy(update={"access": "label", "attacks": ["gap"]})})
+    assert by_method(blind)["label_smoothing"][0].config.audit.attacks == ["gap"]
 
 
 @pytest.mark.parametrize(

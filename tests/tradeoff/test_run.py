@@ -71,6 +71,17 @@ def test_every_candidate_has_its_place_or_its_reason(ran):
     assert TradeoffLog.load(folder).points == log.points
 
 
+def test_an_attack_aims_at_a_defence_with_the_parameters_that_the_defence_names(tmp_path):
+    told = {"baselines": [], "defences": [{"chain": [{"kind": "label_smoothing"}]}]}
+    recipe = {**BASE["recipe"], "epochs": 2}
+    audit = {"attacks": ["modified_entropy"], "fpr": [0.05]}
+    config = config_of(tmp_path, tradeoff=told, recipe=recipe, audit=audit, shadow={"count": 2})
+    plain, smooth = vestige.tradeoff(config).points
+    assert not any(result.adaptive for result in plain.results)
+    aimed = {result.attack: result.adaptive for result in smooth.results}
+    assert aimed == {"modified_entropy": False, "loss[band]": True, "modified_entropy[class]": True}
+
+
 def test_accuracy_is_that_of_the_audits_own_models(ran):
     log, folder, _ = ran
     audit = AuditLog.load(folder / log.points[0].log)
@@ -133,6 +144,19 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_figures(ran, tmp_path):
         assert one.exposed == other.exposed
         assert one.utility == other.utility
         assert one.dominated_by == other.dominated_by
+
+
+def test_a_compliance_record_is_drawn_from_one_of_the_audits(ran):
+    log, folder, _ = ran
+    for place in (folder, folder / "tradeoff.json"):
+        ended = command_line.vestige("report", place, "-f", "compliance")
+        assert ended.code == 2
+        assert "a tradeoff of 5 audits" in ended.err
+        assert ended.err.count("\n") == 1
+    named = ended.err.split("vestige report ")[1].split(" -f")[0]
+    assert named.endswith("audit.json")
+    told = command_line.vestige("report", named, "-f", "compliance")
+    assert json.loads(told.out)["format"] == "vestige.compliance"
 
 
 def test_another_config_is_not_read_from_the_old_folder(ran, tmp_path):

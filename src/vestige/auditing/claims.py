@@ -156,22 +156,24 @@ def _entry(name: str, found: EpsilonBound, label: str, *, judged: bool) -> Epsil
     return Epsilon(**{**fields, "method": name}, attack=label, judged=judged)
 
 
-def claim_checks(outcome: Outcome, found: list[Epsilon]) -> Iterator[checks.Check | None]:
+def claim_checks(outcome: Outcome, found: list[Epsilon]) -> Iterator[checks.Made]:
     """Yield what is to be said of the claim: refuted, not tested, or not refutable by an audit of this size."""
     config = outcome.audit.config.claim
     if config is None:
         return
     counted = [bound for bound in found if bound.judged and bound.value is not None]
     if not counted:
-        yield checks.claim_untested(config.epsilon, _why(outcome, config, found))
+        yield "claim-untested", checks.claim_untested(config.epsilon, _why(outcome, config, found))
         return
+    yield "claim-untested", None
     highest = max(counted, key=lambda bound: bound.value or 0.0)
-    yield checks.epsilon_claim(
-        config.epsilon, highest.value or 0.0, delta=config.delta, confidence=outcome.audit.config.audit.confidence
-    )
+    level = outcome.audit.config.audit.confidence
+    measured = checks.epsilon_claim(config.epsilon, highest.value or 0.0, delta=config.delta, confidence=level)
+    yield "epsilon-claim", measured
     ceilings = [bound.ceiling for bound in counted if bound.ceiling is not None]
     if len(ceilings) == len(counted):
-        yield checks.cannot_refute(config.epsilon, max(ceilings), records=len(outcome.split.audited))
+        reach = checks.cannot_refute(config.epsilon, max(ceilings), records=len(outcome.split.audited))
+        yield "cannot-refute", reach
 
 
 def _why(outcome: Outcome, config: ClaimConfig, found: list[Epsilon]) -> str:

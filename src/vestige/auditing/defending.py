@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vestige.attacks import BATTERIES, Named, able
 from vestige.config import AuditConfig
 from vestige.config.claims import ClaimConfig
 from vestige.defend.layers import Layers
 from vestige.defend.recipes import defended, served
 from vestige.errors import ConfigError, DataError
 from vestige.privacy_claim import FORMAL, PrivacyClaim
+from vestige.records import Task
 from vestige.seeds import rng
 from vestige.split import Split
-from vestige.target import IntArray, Recipe, Target
+from vestige.target import Access, IntArray, Recipe, Target
 
 if TYPE_CHECKING:
     from vestige.auditing.inputs import Inputs
@@ -46,6 +49,18 @@ def set_aside(split: Split, layers: Layers) -> tuple[Split, IntArray]:
 def under(recipe: Recipe | None, layers: Layers, reserve: IntArray) -> Recipe | None:
     """Return the recipe under its defences."""
     return defended(recipe, layers, reserve) if recipe is not None and layers else recipe
+
+
+def adapting(config: AuditConfig, layers: Layers, task: Task, access: Access) -> str | Sequence[Named]:
+    """Return [audit] attacks, and beside a battery what aims at the layers, as far as it can run on such a target.
+
+    A list stays as it was given, and so does a battery of an adversary who does not know of the defences. The quick
+    battery gets no attack that asks about a record more than once.
+    """
+    named, budget = config.audit.attacks, config.audit.budget
+    if not isinstance(named, str) or named not in BATTERIES or config.shadow.defences == "unknown":
+        return named
+    return [named, *able(layers.adaptive, task, access, budget=1 if named == "quick" else budget)]
 
 
 def in_front(inputs: Inputs, split: Split, layers: Layers, reserve: IntArray, seed: int) -> Target | None:

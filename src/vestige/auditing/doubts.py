@@ -13,7 +13,7 @@ from vestige.auditing.claims import claim_checks
 from vestige.auditing.protocol import Scores
 from vestige.duplicates import exact_duplicates
 from vestige.errors import VestigeError
-from vestige.log import AttackResult, Check, Epsilon
+from vestige.log import AttackResult, Epsilon
 from vestige.shadow import accuracies
 from vestige.target import Access, FloatArray, IntArray, Target
 
@@ -28,24 +28,16 @@ ASKED_TWICE = 64
 SMALL_BATCH = 7
 
 
-def checks_of(outcome: Outcome, attacks: list[AttackResult], bounds: list[Epsilon]) -> list[Check]:
-    """Return what there is to doubt, the gravest first."""
-    order = {"error": 0, "warning": 1, "info": 2}
-    found = [check for check in (*_all(outcome, attacks), *claim_checks(outcome, bounds)) if check is not None]
-    return [
-        Check(id=one.id, level=one.level, message=one.message, cure=one.cure, cause=one.cause)
-        for one in sorted(found, key=lambda check: order[check.level])
-    ]
-
-
-def _all(outcome: Outcome, attacks: list[AttackResult]) -> Iterator[checks.Check | None]:
+def checks_made(outcome: Outcome, attacks: list[AttackResult], bounds: list[Epsilon]) -> Iterator[checks.Made]:
+    """Yield every check that there is something to make it on, and the doubt that it raised, if it did."""
     yield from _data(outcome)
     yield from _target(outcome)
     yield from _shadows(outcome)
     yield from _figures(outcome, attacks)
+    yield from claim_checks(outcome, bounds)
 
 
-def early_checks(outcome: Outcome) -> list[checks.Check | None]:
+def early_checks(outcome: Outcome) -> list[checks.Made]:
     """Return what there is to doubt about the records alone, which needs no model."""
     truth, seed = outcome.truth, outcome.audit.config.seed
     part = outcome.audit.inputs.records.take(outcome.split.audited)
@@ -56,35 +48,36 @@ def early_checks(outcome: Outcome) -> list[checks.Check | None]:
     if labels is None:
         features = np.column_stack([features, part.y.astype(np.float32)])
     blind = checks.blind_auc(features, truth, labels=labels, groups=part.groups, seed=seed)
-    return [twins, checks.blind_baseline(blind)]
+    known = [("blind-baseline", checks.blind_baseline(blind))] if blind.value is not None else []
+    return [("duplicates", twins), *known]
 
 
-def _data(outcome: Outcome) -> Iterator[checks.Check | None]:
+def _data(outcome: Outcome) -> Iterator[checks.Made]:
     part, truth = outcome.audit.inputs.records.take(outcome.split.audited), outcome.truth
-    yield checks.few_nonmembers(int((~truth).sum()), outcome.audit.config.audit.fpr)
-    yield checks.member_imbalance(int(truth.sum()), int((~truth).sum()))
+    yield "few-nonmembers", checks.few_nonmembers(int((~truth).sum()), outcome.audit.config.audit.fpr)
+    yield "member-imbalance", checks.member_imbalance(int(truth.sum()), int((~truth).sum()))
     if part.prior is not None and any(s.attack.needs.prior for s in outcome.scores.values() if isinstance(s, Scores)):
-        yield checks.prior_used(part.prior, truth)
+        yield "prior-used", checks.prior_used(part.prior, truth)
     yield from outcome.early if outcome.early is not None else early_checks(outcome)
 
 
-def _target(outcome: Outcome) -> Iterator[checks.Check | None]:
+def _target(outcome: Outcome) -> Iterator[checks.Made]:
     target = outcome.audit.counting
     if target is None:
         return
-    yield checks.target_train_mode(bool(getattr(target.inner, "was_training", False)))
+    yield "target-train-mode", checks.target_train_mode(bool(getattr(target.inner, "was_training", False)))
     try:
         together, again, alone = _asked(outcome, target)
     except VestigeError:
         return
-    yield checks.target_not_deterministic(together, again)
-    yield checks.target_batch_dependent(together, alone)
+    yield "target-not-deterministic", checks.target_not_deterministic(together, again)
+    yield "target-batch-dependent", checks.target_batch_dependent(together, alone)
     kind = target.query(outcome.audit.inputs.records.rows_of(outcome.split.audited[:1]), _most(outcome, target)).kind
     if kind == "probabilities":
-        yield checks.outputs_rounded(together)
-        yield checks.outputs_clipped(together)
+        yield "outputs-rounded", checks.outputs_rounded(together)
+        yield "outputs-clipped", checks.outputs_clipped(together)
     elif kind == "logits":
-        yield checks.outputs_softmaxed(together)
+        yield "outputs-softmaxed", checks.outputs_softmaxed(together)
 
 
 def _asked(outcome: Outcome, target: Target) -> tuple[Answers, Answers, Answers]:
@@ -102,7 +95,7 @@ def _most(outcome: Outcome, target: Target) -> Access:
     return min(target.access, outcome.audit.access, Access.SCORE)
 
 
-def _shadows(outcome: Outcome) -> Iterator[checks.Check | None]:
+def _shadows(outcome: Outcome) -> Iterator[checks.Made]:
     away = outcome.elsewhere
     if away is not None and outcome.pool is not None:
         if "correct" not in outcome.pool.signals.columns or "correct" not in away.pool.signals.columns:
@@ -111,7 +104,7 @@ def _shadows(outcome: Outcome) -> Iterator[checks.Check | None]:
             outcome.pool.signals.slice(0, len(outcome.split.audited)), outcome.split, outcome.split.audited
         )
         others = accuracies(away.pool.signals, away.pool.split, away.pool.split.audited)
-        yield _gap(outcome, own, others)
+        yield "shadow-accuracy-gap", _gap(outcome, own, others)
         return
     pool = outcome.pool
     if pool is None or not outcome.split.shadows:
@@ -119,13 +112,13 @@ def _shadows(outcome: Outcome) -> Iterator[checks.Check | None]:
     sides = [s.attack.needs.side for s in outcome.scores.values() if isinstance(s, Scores)]
     masks = outcome.split.masks[np.ix_(outcome.split.references(0), outcome.split.audited)]
     if "both" in sides:
-        yield checks.missing_in_or_out(masks)
+        yield "missing-in-or-out", checks.missing_in_or_out(masks)
     elif "out" in sides:
-        yield checks.missing_in_or_out(masks, side="out")
+        yield "missing-in-or-out", checks.missing_in_or_out(masks, side="out")
     table = pool.signals.slice(0, len(outcome.split.audited))
     if "correct" in table.columns:
         found = accuracies(table, outcome.split, outcome.split.audited)
-        yield _gap(outcome, found, found)
+        yield "shadow-accuracy-gap", _gap(outcome, found, found)
 
 
 def _gap(outcome: Outcome, own: Accuracies, others: Accuracies) -> checks.Check | None:
@@ -138,19 +131,25 @@ def _gap(outcome: Outcome, own: Accuracies, others: Accuracies) -> checks.Check 
     )
 
 
-def _figures(outcome: Outcome, attacks: list[AttackResult]) -> Iterator[checks.Check | None]:
+def _figures(outcome: Outcome, attacks: list[AttackResult]) -> Iterator[checks.Made]:
     ran = {result.title: result for result in attacks if result.status == "ok"}
     scores = {label: found for label, found in outcome.scores.items() if isinstance(found, Scores)}
-    yield checks.all_scores_equal({label: found.target for label, found in scores.items()})
-    points = {title: result.operating_points[-1] for title, result in ran.items() if result.operating_points}
-    yield checks.operating_point_off({title: (point.fpr_asked, point.fpr) for title, point in points.items()})
+    if scores:
+        yield "all-scores-equal", checks.all_scores_equal({label: found.target for label, found in scores.items()})
+    last = {title: result.operating_points[-1] for title, result in ran.items() if result.operating_points}
+    points = {title: (one.fpr_asked, one.fpr) for title, one in last.items() if one.fpr.value is not None}
+    if points:
+        yield "operating-point-off", checks.operating_point_off(points)
     layers = outcome.audit.inputs.defences
     misleading = [name for name, defence in layers.named if defence in layers.answers]
-    yield checks.auc_below_half({title: result.auc for title, result in ran.items()}, misled_by=misleading)
+    aucs = {title: result.auc for title, result in ran.items() if result.auc.value is not None}
+    if aucs:
+        yield "auc-below-half", checks.auc_below_half(aucs, misled_by=misleading)
     if "loss" in ran:
         compared = {label: ran[label].auc for label, found in scores.items() if _claims_more(found.attack, label)}
-        yield checks.weaker_than_loss(ran["loss"].auc, compared)
-        yield checks.outputs_tied(scores["loss"].target, name="loss")
+        if compared:
+            yield "weaker-than-loss", checks.weaker_than_loss(ran["loss"].auc, compared)
+        yield "outputs-tied", checks.outputs_tied(scores["loss"].target, name="loss")
 
 
 def _claims_more(attack: Attack, label: str) -> bool:

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from vestige import checks, gate
 from vestige.config import AuditConfig
 from vestige.errors import UsageError
-from vestige.log import AuditLog, Check, Finding
+from vestige.log import AuditLog, Finding
+from vestige.log_entries import checked
 from vestige.registry import did_you_mean
+
+MARGIN = "interval-wider-than-margin"
 
 
 def rules_of(config: AuditConfig, extra: Sequence[str] = ()) -> list[gate.Rule]:
@@ -40,12 +43,10 @@ def judged(log: AuditLog, rules: Sequence[gate.Rule], before: AuditLog | None = 
     found = gate.judge(rules, log.attacks, log.risk)
     if before is not None:
         found += gate.findings_of(gate.compare(before.attacks, log.attacks))
-    doubts = [check for check in log.checks if check.id != "interval-wider-than-margin"]
-    unclear = checks.interval_wider_than_margin(_margins(log, rules))
-    if unclear is not None:
-        doubts.append(
-            Check(id=unclear.id, level=unclear.level, message=unclear.message, cure=unclear.cure, cause=unclear.cause)
-        )
+    kept = [check for check in log.checks if check.id != MARGIN]
+    told = [one for one in log.checked if one.id != MARGIN]
+    margins = _margins(log, rules)
+    doubts, made = checked([(MARGIN, checks.interval_wider_than_margin(margins))] if margins else [])
     findings = [
         Finding(
             id=one.id,
@@ -58,7 +59,8 @@ def judged(log: AuditLog, rules: Sequence[gate.Rule], before: AuditLog | None = 
         )
         for one in found
     ]
-    return log.model_copy(update={"findings": findings, "checks": doubts}).with_records(log.record_table)
+    changes = {"findings": findings, "checks": kept + doubts, "checked": told + made}
+    return log.model_copy(update=changes).with_records(log.record_table)
 
 
 def _margins(log: AuditLog, rules: Sequence[gate.Rule]) -> list[tuple[str, gate.Measured, float]]:

@@ -14,7 +14,7 @@ from vestige.attacks.assemble import Field
 from vestige.attacks.base import Attack
 from vestige.auditing.agreeing import agreed
 from vestige.auditing.claims import claim_of, epsilons
-from vestige.auditing.doubts import checks_of
+from vestige.auditing.doubts import checks_made
 from vestige.auditing.exposure import risk_of
 from vestige.auditing.knowledge import Elsewhere, guess_of
 from vestige.auditing.protocol import Scores
@@ -31,7 +31,7 @@ from vestige.log import (
     TargetFacts,
     TprPoint,
 )
-from vestige.log_entries import curve_of, figure, histogram_of, logged, peak_rss_mb
+from vestige.log_entries import checked, curve_of, figure, histogram_of, logged, peak_rss_mb
 from vestige.metrics.intervals import auc, balanced_accuracy, operating_point
 from vestige.metrics.roc import Roc, area, roc, threshold_at_fpr
 from vestige.metrics.targets import mean_over_targets, record_variances
@@ -45,7 +45,7 @@ from vestige.target import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     from vestige.auditing.run import Audit
-    from vestige.checks import Check
+    from vestige.checks import Made
 
 UPDATED = {"Update": "updated", "Updated": "updated"}
 
@@ -64,7 +64,7 @@ class Outcome:
     field: Field | None = None
     elsewhere: Elsewhere | None = None
     scores: dict[str, Scores | AttackResult] = dataclasses.field(default_factory=dict)
-    early: list[Check | None] | None = None
+    early: list[Made] | None = None
     interrupted: bool = False
 
     @property
@@ -86,6 +86,7 @@ def write_log(outcome: Outcome) -> AuditLog:
     ]
     risk, rows = risk_of(outcome)
     bounds = epsilons(outcome)
+    doubts, made = checked(checks_made(outcome, attacks, bounds))
     log = AuditLog(
         status=_status(outcome, attacks),
         name=audit.config.name,
@@ -110,7 +111,8 @@ def write_log(outcome: Outcome) -> AuditLog:
         epsilon=bounds,
         claim=claim_of(audit.config.claim),
         defences=logged(audit.inputs.defences, audit.inputs.recipe, int(outcome.split.masks[0].sum())),
-        checks=checks_of(outcome, attacks, bounds),
+        checks=doubts,
+        checked=made,
         cost=_cost(outcome, time.perf_counter() - began),
     )
     return log.with_records(rows)

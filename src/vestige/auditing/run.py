@@ -12,7 +12,7 @@ from vestige.attacks import resolve, unfit
 from vestige.attacks.base import Attack
 from vestige.auditing.attempting import attack_all
 from vestige.auditing.claims import chosen, declared
-from vestige.auditing.defending import NOBODY, claimed, in_front, set_aside, under
+from vestige.auditing.defending import NOBODY, adapting, claimed, in_front, set_aside, under
 from vestige.auditing.doubts import early_checks
 from vestige.auditing.drawing import check_targets, draw_split, draw_target
 from vestige.auditing.gathering import ask_target, gather_away, gather_pool, train_target
@@ -89,7 +89,7 @@ class Audit:
             "attacks",
             tuple(
                 resolve(
-                    self.config.audit.attacks,
+                    adapting(self.config, self.faced, records.task, self.access),
                     task=records.task,
                     access=self.access,
                     budget=self.config.audit.budget,

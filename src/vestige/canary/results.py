@@ -10,7 +10,7 @@ import numpy as np
 
 from vestige.canary.bounds import Judged, methods_of
 from vestige.canary.coins import Flips
-from vestige.canary.doubts import checks_of
+from vestige.canary.doubts import checks_made
 from vestige.canary.training import Scored
 from vestige.log import (
     AttackResult,
@@ -27,7 +27,7 @@ from vestige.log import (
     TargetFacts,
     TprPoint,
 )
-from vestige.log_entries import curve_of, figure, histogram_of, logged, peak_rss_mb
+from vestige.log_entries import checked, curve_of, figure, histogram_of, logged, peak_rss_mb
 from vestige.log_parts import CLAIM_RULE
 from vestige.metrics.epsilon.base import Coins
 from vestige.metrics.intervals import auc, balanced_accuracy
@@ -57,6 +57,7 @@ def write_log(outcome: Outcome) -> AuditLog:
     """Put the log together."""
     audit, design = outcome.audit, outcome.audit.design
     records, flips = audit.records, outcome.flips
+    doubts, made = checked(checks_made(outcome))
     included = int(flips.targets.sum())
     return AuditLog(
         status="interrupted" if outcome.interrupted else "complete",
@@ -79,7 +80,8 @@ def write_log(outcome: Outcome) -> AuditLog:
         claim=None if design.claim is None else claim_of(design.claim),
         defences=logged(audit.defences, audit.recipe, audit.fewest) if audit.defences else [],
         canary=_facts(outcome),
-        checks=checks_of(outcome),
+        checks=doubts,
+        checked=made,
         findings=findings(outcome),
         cost=_cost(outcome),
     )

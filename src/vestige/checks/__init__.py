@@ -1,6 +1,6 @@
 """Is the audit itself sound? Each check is a small function that returns a `Check`, or None when all is well."""
 
-from vestige.checks.base import CATALOGUE, Check, Explanation, Level, check
+from vestige.checks.base import CATALOGUE, Check, Explanation, Level, Made, check
 from vestige.checks.blind import blind_auc, blind_baseline
 from vestige.checks.canaries import canaries_alike, canaries_could_not_fail
 from vestige.checks.data import duplicates, few_nonmembers, member_imbalance, near_duplicates, prior_used
@@ -30,6 +30,7 @@ __all__ = [
     "Check",
     "Explanation",
     "Level",
+    "Made",
     "all_scores_equal",
     "auc_below_half",
     "blind_auc",

@@ -21,6 +21,10 @@ class Check:
     cause: str
 
 
+Made = tuple[str, Check | None]
+"""A check that was made: its id, and the doubt that it raised, None where all is well."""
+
+
 @dataclass(frozen=True)
 class Explanation:
     """Why a check is raised, and what to do about it."""

@@ -43,7 +43,9 @@ class AuditSection(Section):
     """[audit]: what the adversary does."""
 
     attacks: str | list[str | dict[str, Any]] = Field(
-        default="standard", description="a battery (quick, standard, full), names, or tables of name and parameters"
+        default="standard",
+        description="a battery (quick, standard, full), names, or tables of name and parameters; beside a battery run "
+        "the attacks that aim at the [[defences]] (quick: those that ask about a record once), a list stays as it is",
     )
     access: Literal["label", "score", "white_box"] = Field(default="score", description="what the adversary may see")
     labels: Literal["true", "predicted"] = Field(

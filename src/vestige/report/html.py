@@ -307,6 +307,7 @@ def render(log: AuditLog) -> str:
                 if rows and log.risk
             ],
             checks=[(c, *SIGNS[c.level]) for c in sorted(log.checks, key=lambda c: SEVERITY[c.level])],
+            passed=[one.id for one in log.checked if one.outcome == "passed"],
             knowledge=threat.knowledge(log),
             untested=threat.untested(log),
             audited=audited(log),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vestige.attacks import able
+from vestige.attacks import BATTERIES, able
 from vestige.auditing.inputs import make_recipe
 from vestige.auditing.knowledge import relaxed
 from vestige.config import AuditConfig
@@ -236,17 +236,19 @@ def _candidate(
         baseline=draft.baseline, reason=draft.reason,
     )  # fmt: skip
     try:
-        layers, asked = made.layers, config.audit
-        adaptive = able(layers.adaptive, access=layers.shows(Access.parse(asked.access)), budget=asked.budget)
+        layers = made.layers
         make_recipe(config.recipe)
     except MissingDependency as error:
         return replace(made, reason=draft.reason or str(error))
     except VestigeError as error:
         # A typing error would otherwise be found after hours, and read as a property of the defence.
         raise ConfigError(f"[tradeoff] {draft.method}: {error.message}", hint=error.hint) from error
-    named = config.audit.attacks
+    named, access = config.audit.attacks, layers.shows(Access.parse(config.audit.access))
+    if isinstance(named, str) and named in BATTERIES:
+        return made  # its audit adds what aims at the defences
     entries: list[Any] = [named] if isinstance(named, str) else list(named)
-    entries += [attack for attack in adaptive if attack not in entries]
+    aimed = able(layers.facing(access).adaptive, access=access, budget=config.audit.budget)
+    entries += [attack for attack in aimed if attack not in entries]
     audit = config.audit.model_copy(update={"attacks": entries if len(entries) > 1 else named})
     return replace(made, config=config.model_copy(update={"audit": audit}))
 

@@ -11,6 +11,7 @@ from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from vestige.defend.convex import events
 from vestige.defend.convex.frank_wolfe import frank_wolfe, step_epsilon
 from vestige.defend.convex.losses import Double, HuberHinge, Logistic, MarginLoss
 from vestige.defend.convex.perturbation import (
@@ -26,6 +27,8 @@ from vestige.privacy_claim import PrivacyClaim
 
 Method = Literal["output", "objective", "amp", "frank_wolfe"]
 REPRODUCIBLE = "the noise is reproducible from random_state: an experiment, not a release"
+PUBLISHED = "no ledger: the published constants are proved to give this (ε, δ), and no event that a budget could pay for"
+UNKNOWN = "no ledger: it hangs on how many classes share the budget; `claim_` of the trained estimator has one"
 PSEUDORANDOM = "the noise comes from a generator of 128 random bits, in floating point"
 
 
@@ -50,10 +53,12 @@ class _PrivateLinear(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         problems = count if count > 2 else 1
         seed = secrets.randbits(128) if self.random_state is None else _seed_of(self.random_state)
         draws = np.random.Generator(np.random.PCG64(seed))
-        weights = []
+        weights, ledger = [], events.Ledger()
         for k in range(problems):
             signs = np.where(codes == (k if problems > 1 else 1), 1.0, -1.0)
-            weights.append(self._train(features, signs, bound, problems, draws))
+            problem = self._problem(features, signs, bound, problems)
+            weights.append(self._train(problem, draws))
+            ledger = events.repeated(self._spent(problem), problems)
         joined = np.stack(weights)
         width = X.shape[1]
         self.coef_ = joined[:, :width]
@@ -65,6 +70,7 @@ class _PrivateLinear(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             amp_mode=self.amp_mode,
             norm=self.norm,
             reproducible=self.random_state is not None,
+            ledger=ledger,
         )
         return self
 
@@ -81,38 +87,46 @@ class _PrivateLinear(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return clipped, bound
         return np.column_stack([clipped, np.ones(len(x))]), reach
 
-    def _train(self, x: Double, y: Double, bound: float, share: int, draws: np.random.Generator) -> Double:
-        epsilon, delta = self.epsilon / share, self.delta / share
+    def _problem(self, x: Double, y: Double, bound: float, share: int) -> Problem:
+        """Return one of ``share`` problems that have equal parts of the budget."""
         # What depends on the number of records must be the same with one more or less of them.
         count = len(x) if exchanges(self.method, self.delta, self.amp_mode) else public_count(len(x))
-        if self.method == "frank_wolfe":
-            each = step_epsilon(epsilon, delta, self.steps)
-            return frank_wolfe(
-                x,
-                y,
-                self._loss(),
-                radius=self.radius,
-                largest=bound,
-                steps=self.steps,
-                epsilon=each,
-                rng=draws,
-                count=count,
-            )
-        problem = Problem(
+        return Problem(
             x=x,
             y=y,
             loss=self._loss(),
             norm=bound,
             regularization=self.regularization,
-            epsilon=epsilon,
-            delta=delta,
+            epsilon=self.epsilon / share,
+            delta=self.delta / share,
             count=count,
         )
+
+    def _train(self, problem: Problem, draws: np.random.Generator) -> Double:
+        if self.method == "frank_wolfe":
+            return frank_wolfe(
+                problem.x,
+                problem.y,
+                problem.loss,
+                radius=self.radius,
+                largest=problem.norm,
+                steps=self.steps,
+                epsilon=step_epsilon(problem.epsilon, problem.delta, self.steps),
+                rng=draws,
+                count=problem.count,
+            )
         if self.method == "output":
             return output_perturbation(problem, draws)
         if self.method == "amp":
             return approximate_minima(problem, draws, mode=self.amp_mode)
-        return rdp_objective(problem, draws) if delta else pure_objective(problem, draws)
+        return rdp_objective(problem, draws) if problem.delta else pure_objective(problem, draws)
+
+    def _spent(self, problem: Problem) -> events.Ledger:
+        if self.method == "frank_wolfe":
+            return events.choices(problem.epsilon, problem.delta, self.steps)
+        if self.method == "output":
+            return events.output(problem)
+        return events.approximate(problem, self.amp_mode) if self.method == "amp" else events.objective(problem)
 
     def decision_function(self, X: Any) -> Double:
         """Return the margins: (n,) of the second of two classes, (n, K) for more."""
@@ -234,9 +248,22 @@ def exchanges(method: str, delta: float, amp_mode: str) -> bool:
 
 
 def claim_of(
-    method: str, epsilon: float, delta: float, *, amp_mode: str, norm: float, reproducible: bool
+    method: str,
+    epsilon: float,
+    delta: float,
+    *,
+    amp_mode: str,
+    norm: float,
+    reproducible: bool,
+    ledger: events.Ledger = (),
 ) -> PrivacyClaim:
-    """Return what is proven of the weights that ``method`` trains."""
+    """Return what is proven of the weights that ``method`` trains, with the ``ledger`` of what was released.
+
+    Before a training it is not known how many classes share the budget, and only a pure ε has a ledger all the same.
+    """
+    if delta == 0 and not ledger:
+        ledger = events.pure(epsilon)
+    unpaid = PUBLISHED if method == "amp" and amp_mode == "paper" else UNKNOWN
     exchanged = exchanges(method, delta, amp_mode)
     count = "the number of records" if exchanged else "the number of records, to two digits,"
     return PrivacyClaim(
@@ -246,10 +273,12 @@ def claim_of(
         adjacency="replace_one" if exchanged else "add_remove",
         mechanism="gaussian" if method == "output" and delta else "other",
         accountant=f"closed form ({method})" if delta == 0 or exchanged else f"Rényi curve ({method}), dp-accounting",
+        ledger=ledger,
         assumptions=(
             f"records are bounded by {norm:g}, chosen without the data",
             f"{count} and the set of classes are public",
             REPRODUCIBLE if reproducible else PSEUDORANDOM,
+            *(() if ledger else (unpaid,)),
         ),
         excludes=("hyper-parameter selection", "preprocessing that was fitted to the data"),
     )

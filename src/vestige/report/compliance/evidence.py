@@ -53,6 +53,7 @@ def tested(reader: Reader) -> Section:
             _average(reader),
             *_resolution(log),
             doubts(reader, "R6.blind", "Blind baseline (records without the model)", "blind-baseline"),
+            _checked(log),
             *_canaries(log),
             recorded("R6.extraction", "Extraction of training data", NOT_OF_THIS_KIND, "/attacks"),
             recorded("R6.attributes", "Inference of attributes", NOT_OF_THIS_KIND, "/attacks"),
@@ -105,6 +106,18 @@ def _resolution(log: AuditLog) -> list[Statement]:
         if places:
             found.append(recorded(f"R6.power-{place}", topic, f"Withheld: {sentence(reason)}", *places))
     return found
+
+
+def _checked(log: AuditLog) -> Statement:
+    """Return which checks of itself the audit made, passed or not."""
+    id, topic = "R6.checks", "Checks of the audit itself"
+    if not log.checked:
+        return missing(id, topic, "The log does not say which checks were made.")
+    doubtful = [f"{one.id} ({one.outcome})" for one in log.checked if one.outcome != "passed"]
+    fine = [one.id for one in log.checked if one.outcome == "passed"]
+    said = [f"Raised a doubt: {listed(doubtful)}."] if doubtful else []
+    said += [f"Passed: {listed(fine)}."] if fine else []
+    return recorded(id, topic, " ".join(said), "/checked")
 
 
 def _canaries(log: AuditLog) -> list[Statement]:

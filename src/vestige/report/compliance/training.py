@@ -12,6 +12,8 @@ from vestige.report.wording import percent, sentence
 
 SETTINGS = ("epochs", "batch_size", "optimizer", "lr", "weight_decay", "dropout")
 RAISED = "The log holds a check only where it raised a doubt, and none of this kind is there."
+UNMADE = "This check was not made."
+PASSED = "The check was made and raised no doubt."
 
 
 def raised(reader: Reader, *ids: str) -> list[tuple[str, Check]]:
@@ -21,11 +23,14 @@ def raised(reader: Reader, *ids: str) -> list[tuple[str, Check]]:
 
 
 def doubts(reader: Reader, id: str, topic: str, *ids: str) -> Statement:
-    """Return what these checks said."""
-    found = raised(reader, *ids)
-    if not found:
-        return missing(id, topic, RAISED)
-    return recorded(id, topic, " ".join(sentence(check.message) for _, check in found), *(place for place, _ in found))
+    """Return what these checks said, or that they were made and had nothing to say."""
+    if found := raised(reader, *ids):
+        said = " ".join(sentence(check.message) for _, check in found)
+        return recorded(id, topic, said, *(place for place, _ in found))
+    made = [f"/checked/{k}" for k, one in enumerate(reader.log.checked) if one.id in ids]
+    if made:
+        return recorded(id, topic, PASSED, *made)
+    return missing(id, topic, UNMADE if reader.log.checked else RAISED)
 
 
 def training(reader: Reader) -> Section:
