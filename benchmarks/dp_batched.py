@@ -31,7 +31,8 @@ import machine
 from dp_training import built, endless
 from vestige.backends.torch import TorchRecipe
 from vestige.datasets import load_dataset
-from vestige.defend.private.accounting import gaussian_steps, noise_for
+from vestige.defend.private.accounting import gaussian_steps
+from vestige.defend.private.calibration import noise_for
 from vestige.defend.private.dp_sgd import DPSGD
 from vestige.records import Records
 from vestige.seeds import rng

@@ -20,12 +20,11 @@ IDENTITY = 1e-6
 
 def page(found: Found) -> str:
     """Return the whole page."""
-    seeds = ", ".join(map(str, found["seeds"]))
     machine = found["machine"]
     seconds = sum(fact["seconds"] for one in found["datasets"].values() for fact in one["facts"])
     head = (
-        f"`python benchmarks/every_attack.py`, seeds {seeds}, {found['targets']} targets a seed, on "
-        f"{machine['cpu']}, {machine['threads']} processes of one thread"
+        f"`python benchmarks/every_attack.py`, {found['targets']} targets a seed, on "
+        f"{machine['cpu']}, {machine['threads']} process{'es' if machine['threads'] > 1 else ''} of one thread"
         f": {seconds / 60:.0f} minutes."
     )
     parts = [head + (" **A quick run, not the benchmark.**" if found["quick"] else ""), verdicts(found), NOTE]
@@ -77,7 +76,8 @@ def sizes(facts: list[Found]) -> str:
     return (
         f"{one['records']:,} audited records, half of them members of each model, and {one['held_out']:,} held out; "
         f"{one['shadows']} shadow models ({network}), accuracy {seen:.3f} on their own records and {held:.3f} on "
-        f"others. Label-only attacks judge {one['some']:,} of the records. A seed took "
+        f"others; seeds {', '.join(str(fact['seed']) for fact in facts)}. Label-only attacks judge {one['some']:,} of "
+        f"the records. A seed took "
         f"{sum(fact['seconds'] for fact in facts) / len(facts):.0f} s, {one['training']:.0f} s of them training."
     )
 

@@ -1,6 +1,6 @@
 """Is every lower bound on ε a lower bound? Thousands of audits of mechanisms whose ε is known, by Vestige and others.
 
-    python benchmarks/interval_coverage.py --workers 2 --json coverage.json --docs [--python PYTHON] [--path TOOL=PLACE]…
+    python benchmarks/interval_coverage.py --workers 2 --json coverage.json --docs [--python PYTHON] [--path TOOL=PATH]…
 
 A valid bound at 95 % exceeds the truth in at most 5 % of audits. Each cell draws m canaries by fair coins, sends every
 coin through the mechanism, and asks each method, as shipped and in its named designs. A method that lies beyond

@@ -17,7 +17,7 @@ from vestige.errors import ExitCode, MissingDependency, ModelError, StoreError, 
 from vestige.executors import EXECUTORS
 from vestige.executors.inline import Inline
 from vestige.executors.outcomes import JobError, WorkerDied
-from vestige.executors.threads import THREADS, threads_here
+from vestige.executors.threads import THREADS, one_thread, threads_here
 
 BOTH = pytest.mark.parametrize("name", ["inline", "processes"])
 
@@ -308,3 +308,15 @@ def test_threads_pass_python_s_lock_on_sooner_while_they_run():
     found = dict(Inline(threads=2).run(lambda _: sys.getswitchinterval(), [0, 1]))
     assert max(found.values()) <= 1e-3 < usual
     assert sys.getswitchinterval() == usual
+
+
+def test_linear_algebra_beside_jobs_uses_one_thread_and_then_as_many_as_before():
+    from threadpoolctl import threadpool_info
+
+    def counts():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    before = counts()
+    with one_thread():
+        assert counts() == {1}
+    assert counts() == before

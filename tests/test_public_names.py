@@ -80,3 +80,12 @@ def test_configs_and_logs_load_nothing_heavy():
 
 def test_type_checkers_are_told_that_the_package_is_typed():
     assert resources.files("vestige").joinpath("py.typed").is_file()
+
+
+def test_importing_a_module_never_hides_the_function_of_its_name():
+    import vestige.grid.run
+    import vestige.tradeoff.run
+
+    assert callable(vestige.grid.run)
+    assert callable(vestige.tradeoff.run)
+    assert callable(vestige.tradeoff)

@@ -182,10 +182,11 @@ def write_report(path: Path, format: str, output: Path | None) -> None:
 
 def _refuse_compliance(log: GridLog | TradeoffLog, folder: Path, format: str) -> NoReturn:
     """Raise UsageError: such a record is drawn from one audit's log, and here are several, one of them named."""
-    ran = [one.log for one in getattr(log, "cells", None) or getattr(log, "points", []) if one.log]
-    chosen = [log.point(one.choice).log for one in getattr(log, "advice", []) if one.choice]
-    place = next((one for one in (*chosen, *ran) if one), "")
-    hint = f"Render one of them: vestige report {folder / place} -f {format}." if place else "Run it with --out DIR."
+    from vestige.grid.results import GridLog
+
+    parts = log.cells if isinstance(log, GridLog) else log.points
+    ran = [part.log for part in parts if part.log]
+    hint = f"Render one of them: vestige report {folder / ran[0]} -f {format}." if ran else "Run it with --out DIR."
     raise UsageError(
         f"A compliance record is about one model, and this is a {log.format.removeprefix('vestige.')} of "
         f"{len(ran):,} audits, each with a log of its own.",

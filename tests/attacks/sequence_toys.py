@@ -37,7 +37,7 @@ def _half(records, g):
     return members
 
 
-def in_order(members, g, *, steps=50, shuffled=False):
+def in_order(members, g, *, steps=24, shuffled=False):
     """Members' values come sorted, then shifted round by any offset; the others' in any order. Only order differs."""
     x = g.standard_normal((len(members), steps))
     at = (np.arange(steps) + g.integers(0, steps, len(members))[:, None]) % steps

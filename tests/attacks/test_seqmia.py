@@ -35,9 +35,9 @@ MODELS = ("network", "boosting", "logistic")
 @pytest.mark.parametrize("model", MODELS)
 def test_order_is_told_where_nothing_else_differs(model):
     attack = SeqMIA(model=model)
-    given, members = evidence(attack, in_order, records=1200)
+    given, members = evidence(attack, in_order, records=800)
     assert auc(attack.score(given), members) >= 0.95
-    steps = given.target(attack.key)[:, 0].reshape(1200, 50, 5)[:, :, 0]
+    steps = given.target(attack.key)[:, 0].reshape(800, 24, 5)[:, :, 0]
     for blind in (steps.mean(1), steps.var(1), steps[:, 7], steps.max(1)):
         assert abs(auc(blind, members) - 0.5) < 4 * auc_error(members)
 
@@ -45,13 +45,13 @@ def test_order_is_told_where_nothing_else_differs(model):
 @pytest.mark.parametrize("model", MODELS)
 def test_nothing_is_left_of_it_when_each_row_is_shuffled(model):
     attack = SeqMIA(model=model)
-    given, members = evidence(attack, partial(in_order, shuffled=True), records=1200)
+    given, members = evidence(attack, partial(in_order, shuffled=True), records=800)
     assert abs(auc(attack.score(given), members) - 0.5) < 4 * auc_error(members)
 
 
 def test_what_was_learnt_from_order_says_nothing_of_shuffled_rows():
     attack = SeqMIA(model="boosting")
-    given, members = evidence(attack, partial(in_order, shuffled=True), known=in_order, records=1200)
+    given, members = evidence(attack, partial(in_order, shuffled=True), known=in_order, records=800)
     assert abs(auc(attack.score(given), members) - 0.5) < 4 * auc_error(members)
 
 
@@ -70,13 +70,13 @@ def test_attention_is_a_softmax_of_agreement_with_the_last_state():
 
 def test_scores_are_a_function_of_the_record_and_the_seed():
     attack = SeqMIA(epochs=11)
-    given, _ = evidence(attack, falling, records=300)
+    given, _ = evidence(attack, falling, records=120)
     state = torch.random.get_rng_state()
     scores = attack.score(given)
     assert torch.equal(torch.random.get_rng_state(), state)
     torch.manual_seed(321)
     np.testing.assert_array_equal(attack.score(given), scores)
-    some = np.random.default_rng(0).permutation(300)[:50]
+    some = np.random.default_rng(0).permutation(120)[:50]
     np.testing.assert_allclose(attack.transfer(given, take_records(given, some)), scores[some], rtol=1e-9, atol=1e-9)
 
 
@@ -92,8 +92,8 @@ def test_chance_where_the_target_remembers_nothing():
 
 
 @pytest.mark.parametrize("check", ATTACK_CHECKS)
-@pytest.mark.parametrize("attack", [SeqMIA(), SeqMIA(model="logistic")], ids=repr)
-def test_conforms(attack, check):
+@pytest.mark.parametrize("attack", [SeqMIA(model="logistic")], ids=repr)
+def test_other_forms_conform(attack, check):
     check_attack(attack, only=[check])
 
 

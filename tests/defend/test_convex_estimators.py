@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -123,7 +126,12 @@ def test_the_defence_exchanges_the_estimator_and_brings_its_claim(kind: str) -> 
     assert np.array_equal(first.estimator.coef_, again.estimator.coef_)
     assert not np.array_equal(first.estimator.coef_, other.estimator.coef_)
     assert defence.claim(recipe, 400).epsilon == 8.0
-    assert defence.claim(recipe, 400) == first.estimator.claim_
+    before, after = defence.claim(recipe, 400), first.estimator.claim_
+    # How many classes share the budget is known after the training; a pure ε costs the same for any number.
+    assert bool(before.ledger) == (before.delta == 0)
+    assert after.ledger
+    told = tuple(text for text in before.assumptions if not text.startswith("no ledger"))
+    assert replace(before, ledger=after.ledger, assumptions=told) == after
     assert wrapped.fingerprint() != DEFENCES.create(kind, {"epsilon": 7.0}).wrap(recipe, rows).fingerprint()
 
 
@@ -136,3 +144,35 @@ def test_what_has_no_private_sibling_is_refused() -> None:
         defence.wrap(SklearnRecipe(LogisticRegression(), preprocess="standard"), none)
     with pytest.raises(ConfigError, match="epsilon"):
         DEFENCES.create("amp", {"epsilon": -1})
+
+
+def test_private_models_stand_in_pipelines_and_are_searched_like_any_estimator() -> None:
+    from sklearn.model_selection import GridSearchCV, cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    x, y = unit_scaled()
+    assert vestige.defend.DPLogisticRegression(epsilon=1).fit(x, y).score(x, y) > 0.6
+    piped = make_pipeline(FunctionTransformer(np.tanh), vestige.defend.DPLogisticRegression(epsilon=50, random_state=0))
+    found = GridSearchCV(piped, {"dplogisticregression__regularization": [1e-3, 0.3]}, cv=3, scoring="roc_auc").fit(
+        x, y
+    )
+    assert found.best_params_ == {"dplogisticregression__regularization": 1e-3}
+    assert found.best_estimator_[-1].claim_.epsilon == 50
+    assert cross_val_score(vestige.defend.DPHuberSVM(epsilon=50, random_state=0), x, y, cv=3).mean() > 0.85
+    again = clone(found.best_estimator_)
+    assert not hasattr(again[-1], "coef_")
+    assert again[-1].get_params()["epsilon"] == 50
+
+
+@pytest.mark.parametrize("kind", ["DPLogisticRegression", "DPHuberSVM"])
+def test_scikit_learns_own_checks_pass(kind: str) -> None:
+    from sklearn.utils.estimator_checks import check_estimator
+
+    # With so large a budget that the model may be expected to learn what those checks look for.
+    model = getattr(vestige.defend, kind)(epsilon=100.0, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = check_estimator(model, on_fail=None, on_skip=None)
+    assert len(found) > 30
+    assert [one["check_name"] for one in found if one["status"] == "failed"] == []

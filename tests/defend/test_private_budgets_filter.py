@@ -262,6 +262,10 @@ def test_the_claim_says_what_is_private_and_how_it_was_counted() -> None:
     again = Account(composed(drawn.ledger))
     assert drawn.mechanism == "other"
     assert "RDP" in drawn.accountant
+    assert "Opacus RDP" in drawn.accountant
+    assert "Opacus PRV" in claim.accountant
+    assert any("nor a PRV accountant" in text for text in drawn.assumptions)
+    assert not any("PRV" in text for text in claim.assumptions)
     assert again.method.endswith("RDP"), "nobody who reads the ledger counts by loss distributions"
     assert 0.999 < again.epsilon(DELTA) <= 1.0
 

@@ -24,6 +24,7 @@ from vestige.backends.ensemble import structure  # noqa: E402
 from vestige.backends.torch import TorchRecipe  # noqa: E402
 from vestige.backends.torch_setup import Setup  # noqa: E402
 from vestige.defend import DEFENCES  # noqa: E402
+from vestige.defend.private import accounting  # noqa: E402
 from vestige.defend.private.accounting import Account, gaussian_steps, opacus_epsilon  # noqa: E402
 from vestige.defend.private.clipping import ByRecord  # noqa: E402
 from vestige.defend.private.dp_batched import initialised, train  # noqa: E402
@@ -33,7 +34,7 @@ from vestige.defend.private.ledger import composed, event_of, steps  # noqa: E40
 from vestige.defend.private.randomness import Randomness, poisson  # noqa: E402
 from vestige.defend.private.record_groups import group_numbers  # noqa: E402
 from vestige.defend.private.terms import Terms  # noqa: E402
-from vestige.errors import ConfigError, DataError  # noqa: E402
+from vestige.errors import ConfigError, DataError, ModelError  # noqa: E402
 from vestige.records import Records  # noqa: E402
 
 NONE = np.zeros(0, np.int64)
@@ -231,6 +232,7 @@ def test_the_claim_lists_every_group_and_states_the_largest(method: str) -> None
         assert steps([group["event"]]) == 30
     assert Account(composed(claim.ledger)).epsilon(DELTA) == pytest.approx(groups[1]["spent"])
     assert steps(claim.ledger) == 30
+    assert "Opacus PRV" in claim.accountant
     assert any("1, 3" in text for text in claim.assumptions)
     assert any("public" in text and "sensitive" in text for text in claim.assumptions)
 
@@ -291,3 +293,24 @@ def test_modules_of_the_users_own_are_trained_too() -> None:
     plain = TorchRecipe(model=lambda: nn.Sequential(nn.Linear(6, 3)), epochs=3, batch_size=16, normalize="none")
     target = made(method="scale").wrap(plain, NONE).fit(blobs(), np.arange(150), 0)
     assert target.state()["0.weight"].shape == (3, 6)
+
+
+def test_three_accountants_are_asked_about_every_group_and_must_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+
+    def listening(history: list[tuple[float, float, int]], delta: float) -> float:
+        asked.append(history[0][1])
+        return opacus_epsilon(history, delta)
+
+    monkeypatch.setattr(accounting, "opacus_epsilon", listening)
+    made().claim(RECIPE, 152)
+    assert len(asked) == len(set(asked)) == 2
+    # Another opinion of the smaller budget, which the claim does not even state, is enough.
+    smaller = min(asked)
+    monkeypatch.setattr(
+        accounting,
+        "opacus_epsilon",
+        lambda history, delta: opacus_epsilon(history, delta) * (2.0 if history[0][1] == smaller else 1.0),
+    )
+    with pytest.raises(ModelError, match="contradict"):
+        made().claim(RECIPE, 152)

@@ -344,6 +344,35 @@ def test_a_fingerprint_changes_with_every_parameter() -> None:
         assert fields == {"epsilon", *changes}
 
 
+def test_a_ghost_norm_can_be_too_short_and_the_claim_says_so() -> None:
+    from opacus.grad_sample import GradSampleModuleFastGradientClipping
+
+    draw = torch.Generator().manual_seed(0)
+    layer = GradSampleModuleFastGradientClipping(
+        torch.nn.Linear(64, 32, bias=False), loss_reduction="sum", strict=False, use_ghost_clipping=True
+    )
+    x, pull = torch.randn(20, 8, 64, generator=draw), torch.randn(20, 8, 32, generator=draw)
+    # The second half of each record's positions undoes what the first half adds to its gradient, but for a thousandth.
+    x[:, 4:], pull[:, 4:] = x[:, :4] + 1e-3 * torch.randn(20, 4, 64, generator=draw), -pull[:, :4]
+    for p in layer.parameters():
+        p.grad_sample, p._norm_sample = None, torch.zeros(20)
+    (layer(x.requires_grad_()) * pull).sum().backward()
+    found = layer.get_norm_sample().double()
+    true = torch.einsum("rti,rto->roi", x.detach().double(), pull.double()).flatten(1).norm(dim=1)
+    sizes = (x.detach().double().norm(dim=2) * pull.double().norm(dim=2)).sum(1)
+    assert float((true / found).max()) > 1.01
+    assert float(((true**2 - found**2).abs() / sizes**2).max()) < 1e-7
+
+    def told(**options: Any) -> bool:
+        claim = defence("dp_sgd", epsilon=4.0, delta=1e-5, **options).claim(RECIPE, 300)
+        return any("ghost norms" in text for text in claim.assumptions)
+
+    assert told(engine="opacus", mode="ghost")
+    assert told(mode="ghost")  # auto may come to it
+    assert not told(engine="batched", mode="ghost")
+    assert not told(engine="opacus", mode="hooks")
+
+
 @pytest.mark.parametrize("options", [{"epsilon": 4.0, "delta": 1e-5}, {"noise_multiplier": 1.0, "delta": 1e-5}])
 def test_an_audit_holds_its_bounds_against_the_claim(options: dict[str, Any], tmp_path: Any) -> None:
     from vestige.auditing.run import Audit

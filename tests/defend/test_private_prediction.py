@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from vestige.defend.answers.private_prediction import AnswerLedger, PrivateAnswers, PrivatePrediction, composed
+from vestige.defend.private import accounting, ledger
 from vestige.defend.tickets import Tickets
 from vestige.errors import ConfigError, ModelError
 from vestige.target import Access, Outputs
@@ -48,6 +49,8 @@ def test_the_ledger_counts_distinct_queries_and_stops_at_the_limit() -> None:
     ask(slice(50, 100))
     assert answers.ledger.count == 100
     claim = defence.claim(answers.ledger.count, classes=10)
+    again = accounting.Account(ledger.composed(claim.ledger), claim.adjacency).epsilon(claim.delta)
+    assert again == pytest.approx(claim.epsilon, rel=1e-3)  # whoever reads the ledger accounts for the same
     assert claim is not None
     assert claim.epsilon == pytest.approx(39.90, abs=0.01)
     with pytest.raises(ModelError, match="allows 100 distinct queries"):

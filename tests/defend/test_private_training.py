@@ -26,6 +26,7 @@ from vestige.backends.torch_setup import Setup  # noqa: E402
 from vestige.defend.private.clipping import Fixed, Quantile, shares, split_noise  # noqa: E402
 from vestige.defend.private.dp_batched import Network, initialised, own_gradients, readable, train  # noqa: E402
 from vestige.defend.private.dp_opacus import train_one  # noqa: E402
+from vestige.defend.private.ledger import entries, steps  # noqa: E402
 from vestige.defend.private.randomness import FIRST, WORDS, Randomness, poisson  # noqa: E402
 from vestige.defend.private.terms import Terms  # noqa: E402
 from vestige.errors import ConfigError  # noqa: E402
@@ -235,6 +236,34 @@ def test_a_record_whose_terms_nearly_cancel_out_is_cut_all_the_same(gap: float) 
         network.add(shares(norms, 1.0))
     moved = math.sqrt(sum(float(own[0].double().square().sum()) for own in network.sums.values()))
     assert moved <= 1.0 + 1e-5
+
+
+def test_as_many_steps_are_taken_as_the_ledger_counts_empty_batches_too() -> None:
+    from torch.optim.optimizer import register_optimizer_step_post_hook
+
+    x, y, mine = rows(40), labels(40), np.arange(40)
+    hard = terms(rate=0.02, divisor=1.0, steps=7, factors=(1.0, 0.5, 0.5))
+    assert any(not len(batch) for batch in poisson(mine, 0.02, 21, Randomness(3).generator("sample")))
+    assert steps(entries(hard.event)) == 21
+    plan, graph = planned(lambda: nn.Sequential(nn.Linear(6, 3)), x, y, epochs=3)
+    taken: list[int] = []
+    hook = register_optimizer_step_post_hook(lambda *_: taken.append(1))
+    try:
+        train_one(plan, initialised(plan, 1), hard, Fixed(1.0), mine, Randomness(3))
+    finally:
+        hook.remove()
+    assert len(taken) in (21, 42)  # torch may count Opacus' optimiser and the one inside it
+    # The batched engine draws noise once for each step: with nothing to learn from, its steps add up to so much.
+    flat = dataclasses.replace(plan, x=torch.zeros_like(plan.x))
+    quiet = terms(rate=1e-12, divisor=8.0, steps=7, factors=(1.0, 0.5, 0.5))
+    far = []
+    for seed in range(400):
+        module = nn.Sequential(nn.Linear(6, 3))
+        before = torch.cat([p.detach().flatten() for p in module.parameters()])
+        found = train(flat, graph, [module], quiet, [Fixed(1.0)], [mine], [Randomness(seed)])[0]
+        far.append((torch.cat([p.flatten() for p in found.values()]) - before).numpy() * 8 / 0.1)
+    # 7 steps of deviation 1 and 14 of deviation 1/2.
+    assert np.array(far).std() == pytest.approx(math.sqrt(7 + 14 / 4), rel=0.03)
 
 
 def test_dropout_draws_for_each_model_by_itself() -> None:

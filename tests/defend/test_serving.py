@@ -44,6 +44,25 @@ def test_memguard_wraps_an_estimator_and_keeps_its_classes_and_budget(forest) ->
     assert np.array_equal(guarded.predict_proba(X), found)
 
 
+def test_a_guarded_model_goes_wherever_a_trained_classifier_goes(forest) -> None:  # type: ignore[no-untyped-def]
+    from sklearn.base import clone, is_classifier
+    from sklearn.frozen import FrozenEstimator
+    from sklearn.metrics import get_scorer
+    from sklearn.model_selection import cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    guarded = MemGuard(forest, X[:150], X[150:], budget=0.3)
+    assert is_classifier(guarded)
+    assert clone(guarded) is guarded.fit(X, Y) is guarded
+    right = (forest.predict(X) == Y).mean()
+    assert guarded.score(X, Y) == get_scorer("accuracy")(guarded, X, Y) == right
+    assert get_scorer("roc_auc_ovr")(guarded, X, Y) > 0.8
+    piped = make_pipeline(FunctionTransformer(), guarded)
+    assert np.array_equal(piped.predict_proba(X), guarded.predict_proba(X))
+    assert cross_val_score(FrozenEstimator(guarded), X[150:], Y[150:], cv=3).mean() > 0.5
+
+
 def test_keys_are_secret_unless_given(forest) -> None:  # type: ignore[no-untyped-def]
     noise = [{"kind": "noise", "scale": 0.5}]
     drawn = [serve(forest, noise).predict_proba(X) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""A miniature of benchmarks/interval_coverage.py: its mechanisms are as private as they say, and it can tell a bad bound."""
+"""A miniature of benchmarks/interval_coverage.py: mechanisms are as private as they say, and a bad bound is told."""
 
 import importlib
 import json

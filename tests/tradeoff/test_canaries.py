@@ -11,6 +11,7 @@ from vestige.canary.defended import bed
 from vestige.config_files import load_config
 from vestige.progress import Silence
 from vestige.target import Access
+from vestige.tradeoff import run
 from vestige.tradeoff.canaries import design_for, empty, planted
 from vestige.tradeoff.expand import expand
 from vestige.tradeoff.parts import Planted
@@ -63,6 +64,26 @@ def test_whoever_has_the_weights_is_not_stopped_by_what_is_answered(tmp_path):
     )
     assert shut.reason == ""
     assert shut == open_
+
+
+def test_what_is_promised_of_answers_is_not_promised_to_whoever_has_the_weights(tmp_path):
+    pytest.importorskip("dp_accounting")
+    chain = [{"kind": "private_prediction", "epsilon": 0.1, "answers": 500}]
+    told = {
+        "store": str(tmp_path / "store"),
+        "data": {"source": "digits", "limit": 400},
+        "recipe": {"kind": "sklearn", "model": "sklearn.tree:DecisionTreeClassifier"},
+        "shadow": {"count": 2},
+        "tradeoff": {"baselines": [], "defences": [{"chain": chain}], "canaries": False},
+    }
+    shown = {}
+    for access in ("score", "white_box"):
+        audit = {"attacks": ["gap"], "fpr": [0.1], "access": access, "budget": 1}  # each answer counts
+        log = run(load_config({**told, "audit": audit}, environ={}))
+        shown[access] = log.points[1]
+    assert (shown["score"].guarantee, shown["score"].claim.guarantee) == ("G2", "G2")
+    assert (shown["white_box"].guarantee, shown["white_box"].claim) == ("", None)
+    assert shown["score"].utility.accuracy.value < shown["white_box"].utility.accuracy.value - 0.2
 
 
 def test_what_canary_says_is_planted_and_what_cannot_be_says_why(tmp_path):

@@ -147,7 +147,7 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_figures(ran, tmp_path):
 
 
 def test_a_compliance_record_is_drawn_from_one_of_the_audits(ran):
-    log, folder, _ = ran
+    _, folder, _ = ran
     for place in (folder, folder / "tradeoff.json"):
         ended = command_line.vestige("report", place, "-f", "compliance")
         assert ended.code == 2

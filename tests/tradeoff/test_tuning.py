@@ -106,6 +106,22 @@ def test_private_trials_are_independent_trainings_even_of_one_setting(tmp_path):
     assert found.alike
 
 
+def test_settings_are_judged_by_the_models_that_the_adversary_faces(tmp_path):
+    chain = [{"kind": "private_prediction", "epsilon": 0.1}]
+    told = {
+        "baselines": [],
+        "trials": 2,
+        "defences": [{"chain": chain, "recipe": {"params": {"max_depth": {"low": 12, "high": 12}}}}],
+    }
+    seen = {}
+    for access in ("score", "white_box"):
+        audit = {"attacks": ["gap"], "fpr": [0.05], "access": access}
+        found, _ = tuned(config_of(tmp_path, tradeoff=told, audit=audit), tmp_path, place=1)
+        seen[access] = found.trials[0].accuracy
+    # Answers that are nearly all random stand in nobody's way who has the weights.
+    assert seen["score"] < 0.3 < 0.6 < seen["white_box"]
+
+
 def test_tuning_without_validation_records_is_refused(tmp_path):
     with pytest.raises(DataError, match="validation records"):
         tuned(config_of(tmp_path, data={"source": "digits", "limit": 500, "population": 0.02}), tmp_path)

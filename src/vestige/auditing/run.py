@@ -26,6 +26,7 @@ from vestige.auditing.updates import check_updates, updated
 from vestige.config import AuditConfig
 from vestige.defend.layers import Layers
 from vestige.errors import UsageError
+from vestige.executors.threads import one_thread
 from vestige.log import AuditLog
 from vestige.progress import Progress, Silence
 from vestige.records import Records
@@ -228,9 +229,10 @@ class Audit:
         outcome = Outcome(audit=self, split=split, demand=demand, started=started)
 
         def while_training() -> None:
-            outcome.early = early_checks(outcome)
             if meanwhile is not None:
                 meanwhile()
+            with one_thread():
+                outcome.early = early_checks(outcome)
 
         try:
             outcome.given, outcome.target_seconds = ask_target(self, demand, progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,14 @@ Given = AnswerDefence | str | Mapping[str, Any]
 class Served:
     """A trained model behind answer defences; `serve` builds it.
 
-    It has ``predict_proba``, ``predict`` and ``classes_`` as estimators have, and can itself be audited. ``key``: the
+    It has ``predict_proba``, ``predict``, ``score`` and ``classes_`` as estimators have, and goes wherever scikit-learn
+    takes a classifier that is trained already (scorers, the last step of a pipeline, calibration): ``fit`` leaves it as
+    it is, and its clone is itself. It can be audited like any model. ``key``: the
     secret that random answers hang on: whoever has it can predict them, and a server that is started anew needs the
     same one, or repeated queries get fresh answers; by default it is drawn from the system's randomness.
     """
+
+    _estimator_type: ClassVar[str] = "classifier"
 
     def __init__(
         self,
@@ -96,6 +100,31 @@ class Served:
         if self._width is None:
             raise AttributeError("classes_ of a torch module are known after its first answer; or pass classes=…")
         return np.arange(self._width)
+
+    def fit(self, x: Any, y: Any = None, **params: Any) -> Served:  # noqa: ARG002
+        """Return itself: the model is trained, and its defences are fitted to it."""
+        return self
+
+    def score(self, x: Any, y: Any) -> float:
+        """Return the share of right answers."""
+        return float(np.mean(self.predict(x) == np.asarray(y)))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_clone__(self) -> Served:
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import ClassifierTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="classifier",
+            target_tags=TargetTags(required=False),
+            transformer_tags=None,
+            regressor_tags=None,
+            classifier_tags=ClassifierTags(),
+        )
 
     @property
     def answered(self) -> int | None:

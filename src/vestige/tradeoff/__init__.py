@@ -32,7 +32,7 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'vestige.tradeoff' has no attribute '{name}'")
     value = getattr(import_module(_PUBLIC[name]), name)
-    globals()[name] = value  # `run` is a module of this package too, and the function is what is meant
+    globals()[name] = value
     return value
 
 
@@ -48,6 +48,10 @@ class _Callable(ModuleType):
         from vestige.tradeoff.run import run
 
         return run(*args, **options)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # `run` is a module of this package too, and the function is what is meant, whoever imports the module.
+        super().__setattr__(name, value.run if name == "run" and isinstance(value, ModuleType) else value)
 
 
 sys.modules[__name__].__class__ = _Callable

@@ -39,7 +39,9 @@ def point_of(
         )
         for result in log.attacks
     ]
-    guarantees = [layer.guarantee for layer in log.defences]
+    # Whoever has the weights is past what is answered, and past what is promised of answers.
+    faced = [layer for layer in log.defences if layer.stage == "training" or outcome.audit.faced.answers]
+    guarantees = [layer.guarantee for layer in faced]
     return made.model_copy(
         update={
             "status": cell.status,
@@ -51,7 +53,7 @@ def point_of(
             "shadows": log.shadow.count,
             "layers": log.defences,
             "guarantee": log.claim.guarantee if log.claim is not None else max(guarantees, default=""),
-            "claim": claimed(log.defences, trials=trials, tuned=bool(tuning.values), alike=tuning.alike),
+            "claim": claimed(faced, trials=trials, tuned=bool(tuning.values), alike=tuning.alike),
             "epsilon": [one for one in log.epsilon if one.judged],
             "utility": utility_of(outcome),
             "most_exposed": most,

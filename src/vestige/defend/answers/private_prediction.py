@@ -84,7 +84,7 @@ class PrivatePrediction(Unfitted):
             adjacency="replace_one",
             mechanism="randomized_response",
             accountant=f"{count} answers, privacy loss distributions composed by dp-accounting",
-            ledger=({"event": "randomized_response", "epsilon": self.epsilon, "classes": classes, "count": count},),
+            ledger=({"kind": "SelfComposed", "event": self._event(kinds), "count": count},),
             assumptions=(
                 f"at most {count} distinct queries are ever answered, about all records together",
                 "the tickets' key is secret, owes nothing to the records, and its draws are as good as random",
@@ -92,6 +92,11 @@ class PrivatePrediction(Unfitted):
             ),
             excludes=("hyper-parameter selection", "the weights", "answers given in any other way"),
         )
+
+    def _event(self, classes: int) -> dict[str, Any]:
+        """Return one answer as dp-accounting's event, whose parameter is how often any of the classes is drawn."""
+        share = classes / (math.exp(self.epsilon) + classes - 1)
+        return {"kind": "RandomizedResponse", "noise_parameter": share, "num_buckets": classes}
 
 
 class AnswerLedger:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vestige.defend.convex import events
@@ -27,7 +28,7 @@ from vestige.privacy_claim import PrivacyClaim
 
 Method = Literal["output", "objective", "amp", "frank_wolfe"]
 REPRODUCIBLE = "the noise is reproducible from random_state: an experiment, not a release"
-PUBLISHED = "no ledger: the published constants are proved to give this (ε, δ), and no event that a budget could pay for"
+PUBLISHED = "no ledger: the published constants give this (ε, δ), and no event that a budget could pay for"
 UNKNOWN = "no ledger: it hangs on how many classes share the budget; `claim_` of the trained estimator has one"
 PSEUDORANDOM = "the noise comes from a generator of 128 random bits, in floating point"
 
@@ -45,6 +46,7 @@ class _PrivateLinear(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_budget(self.method, self.epsilon, self.delta)
         X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         count = len(self.classes_)
         if count < 2:
@@ -53,7 +55,8 @@ class _PrivateLinear(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         problems = count if count > 2 else 1
         seed = secrets.randbits(128) if self.random_state is None else _seed_of(self.random_state)
         draws = np.random.Generator(np.random.PCG64(seed))
-        weights, ledger = [], events.Ledger()
+        weights: list[Double] = []
+        ledger: events.Ledger = ()
         for k in range(problems):
             signs = np.where(codes == (k if problems > 1 else 1), 1.0, -1.0)
             problem = self._problem(features, signs, bound, problems)

@@ -15,6 +15,8 @@ from vestige.errors import ModelError
 STEPS = 200
 HALVINGS = 60
 RELATIVE = 1e-12
+UNRESOLVED = 1e-9
+"""What a step promises, as a share of the objective, below which rounding may hide whether it was kept."""
 
 
 def minimise(
@@ -35,21 +37,26 @@ def minimise(
     def objective(at: Double) -> float:
         return float(loss.value(signed @ at).sum() + strength / 2 * at @ at + b @ at)
 
+    def gradient_at(at: Double) -> Double:
+        return np.asarray(signed.T @ loss.slope(signed @ at) + strength * at + b)
+
     now = objective(theta)
     norm = np.inf
     for _ in range(STEPS):
-        z = signed @ theta
-        gradient = signed.T @ loss.slope(z) + strength * theta + b
+        gradient = gradient_at(theta)
         norm = float(np.linalg.norm(gradient))
         if norm <= goal:
             return theta
-        step = _newton(signed, loss.bend(z), strength, gradient, n < d)
+        step = _newton(signed, loss.bend(signed @ theta), strength, gradient, n < d)
         slope, share = float(gradient @ step), 1.0
+        near = slope <= UNRESOLVED * max(abs(now), 1.0)
         for _ in range(HALVINGS):
             trial = theta - share * step
             then = objective(trial)
+            if then <= now - 1e-4 * share * slope:
+                break
             # Near the optimum the objective no longer resolves progress that the gradient still makes.
-            if then <= now - 1e-4 * share * slope or abs(then - now) <= 1e-15 * max(abs(now), 1.0):
+            if near and float(np.linalg.norm(gradient_at(trial))) < norm:
                 break
             share /= 2
         theta, now = trial, then

@@ -1,4 +1,4 @@
-"""What a ledger costs: ε by privacy loss distributions, held against two other accountants, and noise for a target ε.
+"""What a ledger costs: ε by privacy loss distributions, held against two other accountants.
 
 All accounting is dp-accounting's (and Opacus' PRV accountant's, as a third opinion); here it is asked so that its known
 defect cannot pass, and only for what it can count in reasonable time.
@@ -7,9 +7,8 @@ defect cannot pass, and only for what it can count in reasonable time.
 from __future__ import annotations
 
 import logging
-import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestige.defend.private.ledger import library
-from vestige.errors import ConfigError, ModelError
+from vestige.errors import ModelError
 from vestige.privacy_claim import Adjacency
 
 ORDERS = (*(1 + k / 10 for k in range(1, 100)), *range(11, 64), *(2**k for k in range(6, 11)))
@@ -28,6 +27,8 @@ LEAST_NOISE = 0.3
 """Below this noise multiplier a loss distribution has too many values to be worth counting: ε is Rényi's."""
 LARGEST = 20.0
 """An ε above this bounds no attack that matters."""
+FINE = 1e-4
+"""How finely losses are counted; a coarser grid is as many times faster, and its ε is a little larger."""
 CLOSE = 2e-4
 APART = 0.02
 """How far, of 1 + ε, Opacus' accountant may be from the exact one; it says ±0.01 of its own."""
@@ -37,11 +38,13 @@ APART = 0.02
 class Account:
     """What one event, or a composition of them, costs; ``adjacency``: what two neighbouring data sets are.
 
-    The headline ``epsilon`` is that of privacy loss distributions; ``renyi`` is looser and must never be below it.
+    ``grid``: how wide the steps are in which privacy losses are counted. The headline ``epsilon`` is that of privacy
+    loss distributions; ``renyi`` is looser and must never be below it.
     """
 
     event: Any
     adjacency: Adjacency = "add_remove"
+    grid: float = FINE
 
     def epsilon(self, delta: float) -> float:
         """Return ε at this δ, by privacy loss distributions unless there is too little noise for them."""
@@ -85,7 +88,9 @@ class Account:
         accounts = library()
         from dp_accounting.pld import PLDAccountant
 
-        return PLDAccountant(self._relation(accounts)).compose(expanded(self.event))
+        return PLDAccountant(self._relation(accounts), value_discretization_interval=self.grid).compose(
+            expanded(self.event)
+        )
 
     @cached_property
     def _renyi(self) -> Any:
@@ -135,6 +140,35 @@ def seconded(account: Account, history: list[tuple[float, float, int]], delta: f
     return f"{account.method} ({headline:.4g}; RDP {renyi:.4g}, Opacus PRV {prv:.4g})"
 
 
+def opacus_renyi(noise: float, rate: float, count: int, delta: float) -> float:
+    """Return ε by Opacus' own Rényi bounds of so many Poisson-sampled Gaussian steps, at the orders used here."""
+    from opacus.accountants.analysis.rdp import compute_rdp, get_privacy_spent
+
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Optimal order", category=UserWarning)
+        costs = np.asarray(compute_rdp(q=rate, noise_multiplier=noise, steps=count, orders=list(ORDERS)), np.float64)
+        known = np.isfinite(costs)
+        return float(get_privacy_spent(orders=np.array(ORDERS)[known].tolist(), rdp=costs[known], delta=delta)[0])
+
+
+def renyi_seconded(noise: float, rate: float, count: int, delta: float) -> str:
+    """Return which accountant counts Rényi bounds of these steps, and what Opacus says of the same.
+
+    Raises ModelError where the two contradict each other. Privacy loss distributions have no say: where steps were
+    chosen on the way, their composition is not known to hold.
+    """
+    own, other = Account(gaussian_steps(noise, rate, count)).renyi(delta), opacus_renyi(noise, rate, count, delta)
+    if abs(other - own) > APART * (1 + own):
+        raise ModelError(
+            f"Two accountants contradict each other about the same training: ε = {own:.4g} by the Rényi bounds of "
+            f"dp-accounting, {other:.4g} by those of Opacus.",
+            hint="Use the versions of dp-accounting and opacus that Vestige is tested with; nothing is claimed.",
+        )
+    from importlib.metadata import version
+
+    return f"dp-accounting {version('dp-accounting')} RDP ({own:.4g}; Opacus RDP {other:.4g})"
+
+
 def gaussian_steps(noise: float, rate: float, count: int) -> Any:
     """Return the event of ``count`` Gaussian steps on Poisson samples; ``noise``: a multiple of the sensitivity."""
     events = library()
@@ -155,47 +189,6 @@ def expanded(event: Any) -> Any:
     if kind == "ComposedDpEvent":
         return library().ComposedDpEvent([expanded(part) for part in event.events])
     return event
-
-
-def noise_for(epsilon: float, delta: float, event_of: Callable[[float], Any]) -> float:
-    """Return the least noise multiplier σ, to two parts in ten thousand of ε, at which ``event_of(σ)`` costs at most ε.
-
-    Never less: the ε of the σ returned does not exceed ``epsilon``. Raises ConfigError where no σ in reach does that.
-    """
-    goal = math.log(epsilon)
-
-    def excess(noise: float, *, exact: bool) -> float:
-        account = Account(event_of(noise))
-        return math.log(max(account.epsilon(delta) if exact else account.renyi(delta), 1e-12)) - goal
-
-    # Rényi's ε is cheap and never below the exact one, so its σ is an upper end, and a close one.
-    low, high = LEAST_NOISE, 1.0
-    while excess(high, exact=False) > 0:
-        low, high = high, 2 * high
-        if high > 1e5:
-            raise ConfigError(f"No noise makes this training ({epsilon:g}, {delta:g})-private.", hint="Train less.")
-    while high / low > 1.02:
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if excess(middle, exact=False) > 0 else (low, middle)
-    above, at_high = high, excess(high, exact=True)
-    below = max(LEAST_NOISE, high * 0.85)
-    while (at_low := excess(below, exact=True)) < 0:
-        above, at_high = below, at_low
-        if below <= LEAST_NOISE:
-            return below
-        below = max(LEAST_NOISE, below * 0.85)
-    for _ in range(60):
-        if -CLOSE < at_high <= 0:
-            break
-        share = at_low / (at_low - at_high)
-        # A step that always lands a little on the safe side ends the search from there.
-        middle = below * (above / below) ** min(max(share + 0.02, 0.05), 0.98)
-        found = excess(middle, exact=True)
-        if found > 0:
-            below, at_low = middle, found
-        else:
-            above, at_high = middle, found
-    return above
 
 
 @contextmanager

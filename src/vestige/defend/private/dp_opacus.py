@@ -150,7 +150,11 @@ class _Steps:
         return norms
 
     def _ghost(self, rows: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Leave the sum of cut gradients on every parameter by two backward passes, and return the norms."""
+        """Leave the sum of cut gradients on every parameter by two backward passes, and return the norms.
+
+        Opacus takes them in single precision from products of activations and gradients, and so may take one for too
+        short whose parts cancel; the claim of a training in this mode says so (`loop.GHOST`).
+        """
         norms, good = torch.zeros(len(x)), torch.ones(len(x), dtype=torch.bool)
         while True:
             # Both passes must drop the same units.

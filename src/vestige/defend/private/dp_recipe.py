@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vestige.backends.torch_setup import Setup
     from vestige.defend.private.loop import PrivateLoop
 
-ARITHMETIC = 1
+ARITHMETIC = 2
 """Raised when stored models would differ from newly trained ones."""
 SMALL_CHUNK = 16
 

@@ -121,6 +121,13 @@ class DPSGD(PrivateTraining):
     ε means nothing and is reported without being promised. ``release``: draw noise and samples from the operating
     system, for a model that is given away; audits need ones that they can repeat. Needs a torch recipe.
 
+    Ghost clipping never holds a record's gradient and takes its norm from sums of products in single precision. Where
+    the parts of a gradient cancel (positions of a sequence, patches of an image) the norm's square can come out too
+    small by about 1e-7 of the square of the parts' sizes: a tenth too short a norm where four thousand parts leave one.
+    Such a record is cut too little and moves the sum by more than ``max_grad_norm``, which is what the claim counts on;
+    it says so among its assumptions. The batched engine takes such norms in double precision and adds what rounding may
+    hide; hooks and functorch add up the gradient itself.
+
     Abadi, Chu, Goodfellow, McMahan, Mironov, Talwar & Zhang 2016, "Deep Learning with Differential Privacy", CCS,
     algorithm 1.
     """

@@ -5,14 +5,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from vestige.defend.private.accounting import LEAST_NOISE, ORDERS, Account, gaussian_steps, noise_for, quiet, seconded
+from vestige.defend.private.accounting import (
+    LEAST_NOISE,
+    ORDERS,
+    Account,
+    gaussian_steps,
+    quiet,
+    renyi_seconded,
+    seconded,
+)
+from vestige.defend.private.calibration import noise_for
 from vestige.defend.private.ledger import library
 from vestige.defend.private.terms import Terms
 from vestige.errors import ConfigError
@@ -42,10 +50,10 @@ class FilterTerms(Terms):
 
     @property
     def accountant(self) -> str:
-        """Which accountant the budget is of, and what two others say where the Gaussian's exact ε counts."""
+        """Which accountant the budget is of, and what others say: two where the Gaussian's exact ε counts, else one."""
         if self.rate >= 1:
             return seconded(Account(self.event), [(self.noise, 1.0, self.allowed)], self.delta)
-        return f"dp-accounting {version('dp-accounting')} RDP"
+        return renyi_seconded(self.noise, self.rate, self.allowed, self.delta)
 
     @property
     def prices(self) -> Prices:

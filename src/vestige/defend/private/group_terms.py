@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from scipy.optimize import brentq
 
-from vestige.defend.private.accounting import LEAST_NOISE, Account, gaussian_steps, seconded
+from vestige.defend.private.accounting import FINE, LEAST_NOISE, Account, gaussian_steps, seconded
+from vestige.defend.private.calibration import COARSE
 from vestige.defend.private.terms import Terms, _account, _event, _noise
 from vestige.errors import ConfigError
 
@@ -131,7 +132,7 @@ def sampled(
 
     No group spends more than its budget, and each to two thousandths as much, but for one that comes into every batch.
     The central limit says how rates and noise hang together, μ = q √(T (e^(1/σ²) − 1)); each group's μ is moved until
-    the exact accountant agrees. Raises ConfigError where batches are all records, which leaves nothing to choose.
+    the exact accountant agrees, on a coarse grid first. Raises ConfigError where batches are all records, which leaves nothing to choose.
     """
     if rate >= 1:
         raise ConfigError(
@@ -140,13 +141,17 @@ def sampled(
         )
     aims = [epsilon * (1 - CLOSE / 2) for epsilon in epsilons]
     reach = [gaussian_mu(aim, delta) for aim in aims]
+    grids = [COARSE, FINE]
     for _ in range(TURNS):
         noise, rates = _joint(reach, shares, rate, count)
-        spent = [Account(gaussian_steps(noise, own, count)).epsilon(delta) for own in rates]
+        spent = [Account(gaussian_steps(noise, own, count), grid=grids[0]).epsilon(delta) for own in rates]
         groups = list(zip(spent, epsilons, rates, strict=True))
         least = 1.0 if noise <= LEAST_NOISE else CLOSE
         if all(cost <= most and (cost > most * (1 - least) or own == 1) for cost, most, own in groups):
-            return noise, rates
+            if len(grids) == 1:
+                return noise, rates
+            del grids[0]
+            continue
         reach = [
             mu if own == 1 and cost <= most else mu * gaussian_mu(aim, delta) / gaussian_mu(cost, delta)
             for mu, aim, (cost, most, own) in zip(reach, aims, groups, strict=True)

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 Engine = Literal["auto", "batched", "opacus"]
 Mode = Literal["hooks", "functorch", "ghost"]
+GHOST = (
+    "gradients' norms are Opacus' ghost norms in single precision: where the parts of a record's gradient cancel, the "
+    "norm's square is too small by about 1e-7 of the square of their sizes, and no record is taken to be such a one"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +112,13 @@ class PrivateLoop:
                 "normal numbers are floats of single precision",
             )
         )
+        ghost = (GHOST,) if self.mode == "ghost" and self.engine != "batched" else ()
         replaced = ("batch normalisation, where the module has it, is replaced by group normalisation",)
         return (
             f"the number of records, to two digits ({terms.count}), is public",
             "every batch is a Poisson sample, and every step is taken, also with an empty one",
             *noise,
+            *ghost,
             *(replaced if self.batch_norm == "replace" else ()),
         )
 

@@ -25,6 +25,8 @@ Kind = Literal["laplace", "gaussian"]
 LEAST, MOST = 1e-100, 1e100
 """Scales between which floating-point numbers are a fine grid in comparison."""
 LARGEST_WHOLE = 2**62
+LARGEST_EXACT = 2**53
+"""Beyond this, whole numbers are rounded to floating-point ones, and neighbours move apart by more than they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +107,13 @@ class Mechanism(ABC):
                 hint="Replace what is missing and clamp to public bounds first; the sensitivity follows from those.",
             )
         if not self.whole:
+            if given.dtype.kind in "iu" and not _within(given, LARGEST_EXACT):
+                raise DataError(
+                    "Expected whole numbers within ±2^53, beyond which floating point has gaps.",
+                    hint=f"Use Discrete{type(self).__name__}.",
+                )
             return given.astype(np.float64)
-        if (given != np.round(given)).any() or (np.abs(given.astype(np.float64)) > LARGEST_WHOLE).any():
+        if (given != np.round(given)).any() or not _within(given, LARGEST_WHOLE):
             raise DataError(
                 f"Expected whole numbers within ±2^62, got others for {type(self).__name__}.",
                 hint=f"Use {type(self).__name__.removeprefix('Discrete')}.",
@@ -136,7 +143,7 @@ class Laplace(Mechanism):
         def enough(scale: float) -> bool:
             return bool(_measurement(self.kind, scale, whole=self.whole).map(moved) <= self.epsilon)
 
-        return _grown(self.sensitivity / self.epsilon, enough)
+        return grown(self.sensitivity / self.epsilon, enough)
 
     def claim(self) -> PrivacyClaim:
         """Return ε, with δ = 0."""
@@ -193,7 +200,7 @@ class Gaussian(Mechanism):
         events = library()
         least = self.sensitivity * events.get_sigma_gaussian(self.epsilon, self.delta)
         # The library's search ends within its tolerance, on either side.
-        return _grown(
+        return grown(
             float(least),
             lambda scale: events.get_epsilon_gaussian(scale / self.sensitivity, self.delta) <= self.epsilon,
         )
@@ -276,12 +283,16 @@ def _source() -> str:
     return f"OpenDP {version('opendp')}"
 
 
-def _grown(scale: float, enough: Callable[[float], bool]) -> float:
-    """Return the scale, grown by a rounding error at a time until it is enough."""
+def grown(scale: float, enough: Callable[[float], bool]) -> float:
+    """Return the scale, grown by rounding errors until it is enough."""
     step = 1 + 1e-15
     while not enough(scale):
         scale, step = scale * step, 1 + 2 * (step - 1)
     return scale
+
+
+def _within(values: NDArray[Any], most: int) -> bool:
+    return not values.size or -most <= values.min() <= values.max() <= most
 
 
 def _positive(value: object) -> bool:

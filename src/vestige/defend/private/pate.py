@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from numpy.typing import NDArray
@@ -13,9 +12,11 @@ from vestige.backends.function import FunctionRecipe
 from vestige.backends.sklearn import SklearnRecipe
 from vestige.backends.torch import TorchRecipe
 from vestige.defend.base import Named, Trait
-from vestige.defend.private.accounting import LARGEST, Account, noise_for
+from vestige.defend.private.accounting import LARGEST, Account
 from vestige.defend.private.dp_sgd import USUAL_EPSILON
-from vestige.defend.private.ledger import entries, library
+from vestige.defend.private.ledger import entries
+from vestige.defend.private.mechanisms import Kind
+from vestige.defend.private.votes_cost import AnyVotes
 from vestige.defend.private.voting import Count, Method
 from vestige.defend.training.common import number
 from vestige.defend.training.rival import needed, whole
@@ -119,11 +120,16 @@ class PATE:
         return self.answers or self.queries
 
     @property
+    def votes(self) -> AnyVotes:
+        """What is asked of the teachers, and so is accounted for."""
+        return AnyVotes(
+            method=self.method, queries=self.queries, answers=self.most, screening=self.screening, delta=self.delta
+        )
+
+    @property
     def count(self) -> Count:
         """How votes are counted, with the noise given or with what ``epsilon`` takes."""
-        noise = self.noise or _noise(
-            self.method, float(self.epsilon or 0), self.delta, self.queries, self.most, self.screening
-        )
+        noise = self.noise or self.votes.noise(float(self.epsilon or 0))
         return Count(
             method=self.method,
             noise=noise,
@@ -135,25 +141,18 @@ class PATE:
     @property
     def account(self) -> Account:
         """What all answers together cost, for any votes."""
-        return Account(_event(self.method, self.count.noise, self.queries, self.most, self.screening))
+        return Account(self.votes.event(self.count.noise))
 
     def claim(self, recipe: Recipe, members: int) -> PrivacyClaim:  # noqa: ARG002
         """Return the (ε, δ) of the student; it hangs neither on the recipe nor on how many members there are.
 
         Raises ConfigError where ε is too large to mean anything.
         """
-        account, gaussian = self.account, self.method != "lnmax"
-        strength = _strength(
-            self.count.noise, self.queries if self.method == "confident" else 0, self.most, self.screening
-        )
-        epsilon = (
-            float(library().get_epsilon_gaussian(1 / strength, self.delta))
-            if gaussian
-            else _laplace_cost(self.count.noise, self.most, self.delta)
-        )
+        votes, noise = self.votes, self.count.noise
+        epsilon = votes.epsilon(noise)
         if epsilon > LARGEST:
             raise ConfigError(
-                f"A noise of {self.count.noise:g} votes proves ε = {epsilon:.3g} for {self.most} answers, which bounds "
+                f"A noise of {noise:g} votes proves ε = {epsilon:.3g} for {self.most} answers, which bounds "
                 "no attack that matters.",
                 hint="Raise noise, ask fewer queries, or give epsilon instead.",
             )
@@ -164,13 +163,14 @@ class PATE:
             guarantee="G1",
             unit="record",
             adjacency="add_remove",
-            mechanism="gaussian" if gaussian else "laplace",
-            mu=strength if gaussian else None,
-            accountant=f"{account.method.split()[0]}, {asked}",
-            ledger=entries(account.event),
+            mechanism="gaussian" if votes.gaussian else "laplace",
+            mu=votes.strength(noise) if votes.gaussian else None,
+            accountant=votes.seconded(noise),
+            ledger=entries(votes.event(noise)),
             assumptions=(
                 f"{asked}, whatever the votes",
-                "a record has one teacher, chosen by its id, and records of one group share theirs",
+                "a record has one teacher, chosen by its id, which owes nothing to who else is a member",
+                "records of one group share their teacher",
                 "the defender's own records, which the student learns from, are public and owe nothing to the members",
                 "noise comes from the operating system, and teachers and votes are thrown away"
                 if self.release
@@ -187,47 +187,11 @@ class PATE:
         """
         from vestige.defend.private.votes_seen import seen_cost
 
-        if self.method == "lnmax":
-            raise ConfigError("What seen votes cost is known for Gaussian noise alone.", hint="Use gnmax.")
         own = votes if answered is None else votes[answered]
         screened = len(votes) if self.method == "confident" else 0
-        return seen_cost(own, self.count.noise, self.delta, screened=screened, screen=self.count.screen)
-
-
-def _strength(noise: float, screened: int, answered: int, screening: float) -> float:
-    """Return the whole as Gaussian differential privacy: the root of the summed squares of what each part can tell.
-
-    A member moves one count by one where it is screened, and two counts by one where it is answered.
-    """
-    return math.sqrt(2 * answered + screened / screening**2) / noise
-
-
-def _event(method: Method, noise: float, queries: int, answers: int, screening: float) -> Any:
-    events = library()
-    if method == "lnmax":
-        return events.SelfComposedDpEvent(events.LaplaceDpEvent(noise), 2 * answers)
-    votes = events.SelfComposedDpEvent(events.GaussianDpEvent(noise / math.sqrt(2)), answers)
-    if method == "gnmax":
-        return votes
-    screens = events.SelfComposedDpEvent(events.GaussianDpEvent(noise * screening), queries)
-    return events.ComposedDpEvent([screens, votes])
-
-
-@lru_cache(maxsize=64)
-def _noise(method: Method, epsilon: float, delta: float, queries: int, answers: int, screening: float) -> float:
-    if method == "lnmax":
-        # Summed up, or composed, whichever takes less.
-        return min(
-            2 * answers / epsilon,
-            noise_for(epsilon, delta, lambda noise: _event(method, noise, queries, answers, screening)),
-        )
-    one = _strength(1.0, queries if method == "confident" else 0, answers, screening)
-    return float(one * library().get_sigma_gaussian(epsilon, delta)) * (1 + 1e-12)
-
-
-@lru_cache(maxsize=64)
-def _laplace_cost(noise: float, answers: int, delta: float) -> float:
-    return min(2 * answers / noise, Account(_event("lnmax", noise, answers, answers, 1.0)).epsilon(delta))
+        count = self.count
+        kind: Kind = "gaussian" if self.votes.gaussian else "laplace"
+        return seen_cost(own, count.noise, self.delta, kind=kind, screened=screened, screen=count.screen)
 
 
 def _excluded(recipe: Recipe) -> tuple[str, ...]:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from vestige.defend.private.randomness import Randomness
     from vestige.records import Records
 
+ONLY_RENYI = (
+    "Rényi bounds alone are known to add up where sampled steps were chosen on the way, so neither privacy loss "
+    "distributions nor a PRV accountant second the claim: two computations of those bounds do"
+)
 ROUNDING = 1e-5
 """By which share a norm may have come out too short."""
 Sampling = Literal["none", "poisson"]
@@ -163,6 +167,7 @@ class RenyiFilter(PrivateLoop):
                 f"the ledger is a record's budget: {terms.allowed} steps with the longest gradients",
                 f"{terms.steps * changed.epochs} steps are taken, and a record is left out once it could not pay",
                 "what each record spent, and who was left out, is private and is not released",
+                *(() if full else (ONLY_RENYI,)),
                 *self._assumed(terms),
             ),
             excludes=excluded(changed),

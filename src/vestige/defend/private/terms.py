@@ -8,7 +8,8 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-from vestige.defend.private.accounting import LEAST_NOISE, Account, gaussian_steps, noise_for, seconded
+from vestige.defend.private.accounting import LEAST_NOISE, Account, gaussian_steps, seconded
+from vestige.defend.private.calibration import noise_for
 from vestige.defend.private.ledger import library
 from vestige.errors import ConfigError
 

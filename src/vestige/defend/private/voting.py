@@ -17,8 +17,8 @@ from vestige.target import IntArray
 
 Floats = NDArray[np.float64]
 Method = Literal["gnmax", "confident", "lnmax"]
-Noise = Callable[[Kind, float, int, int], Floats]
-"""(kind, scale, rows, columns) → independent noise."""
+Noise = Callable[[NDArray[Any], Kind, float], Floats]
+"""(counts, kind, scale) → the counts with independent noise on each."""
 FEWEST = 2
 """A teacher with fewer records than this abstains."""
 
@@ -62,32 +62,28 @@ class Count:
     screen: float = 0.0
     threshold: float = 0.0
 
-    def answers(self, votes: IntArray, draw: Noise) -> tuple[IntArray, IntArray]:
+    def answers(self, votes: IntArray, noised: Noise) -> tuple[IntArray, IntArray]:
         """Return which queries are answered, in the order they are asked, and the class that each is answered."""
         places = np.arange(len(votes), dtype=np.int64)
         if self.method == "confident":
-            surest = votes.max(1) + draw("gaussian", self.screen, len(votes), 1)[:, 0]
-            places = places[surest >= self.threshold]
+            places = places[noised(votes.max(1), "gaussian", self.screen) >= self.threshold]
         places = places[: self.most]
         kind: Kind = "laplace" if self.method == "lnmax" else "gaussian"
-        noised = votes[places] + draw(kind, self.noise, len(places), votes.shape[1])
-        return places, noised.argmax(1).astype(np.int64)
+        return places, noised(votes[places], kind, self.noise).argmax(1).astype(np.int64)
 
 
 def seeded(seed: int) -> Noise:
     """Return noise that can be drawn again, as audits need it."""
     random = rng(seed, "pate", "noise")
 
-    def draw(kind: Kind, scale: float, rows: int, columns: int) -> Floats:
-        return (
-            random.normal(0.0, scale, (rows, columns))
-            if kind == "gaussian"
-            else random.laplace(0.0, scale, (rows, columns))
-        )
+    def noised(counts: NDArray[Any], kind: Kind, scale: float) -> Floats:
+        draw = random.normal if kind == "gaussian" else random.laplace
+        return np.asarray(counts + draw(0.0, scale, counts.shape), np.float64)
 
-    return draw
+    return noised
 
 
-def unpredictable(kind: Kind, scale: float, rows: int, columns: int) -> Floats:
-    """Return noise that nobody can draw again, exact in floating point."""
-    return np.asarray(with_noise(np.zeros(rows * columns), kind, scale), np.float64).reshape(rows, columns)
+def unpredictable(counts: NDArray[Any], kind: Kind, scale: float) -> Floats:
+    """Return the counts with noise that nobody can draw again, and whose last bits do not tell what it was added to."""
+    given = np.asarray(counts, np.float64)
+    return np.asarray(with_noise(given.ravel(), kind, scale), np.float64).reshape(given.shape)
