@@ -9,8 +9,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
 from vestige.errors import AuditError, UsageError
@@ -70,23 +70,26 @@ def _pooled(
     env = dict.fromkeys(THREADS, str(threads)) | {WORKER: str(threads)}
     pool = ProcessPoolExecutor(max_workers=size, initializer=_settle, initargs=(os.getpid(),), env=env)
     running: dict[Any, int] = {}
+    # Waiting for futures themselves holds their locks, and Ctrl-C at that moment would leave the pool waiting for them.
+    ended: SimpleQueue[Any] = SimpleQueue()
     finished = False
     try:
         while queue or running:
             # No more than one job for each worker: then what is running when one dies is suspect, and nothing else.
             while queue and len(running) < size:
                 with _deaf_to_interrupts():
-                    running[pool.submit(perform, folder, queue[0])] = queue[0]
+                    future = pool.submit(perform, folder, queue[0])
+                    running[future] = queue[0]
+                    future.add_done_callback(ended.put)
                 queue.popleft()
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                error = future.exception()
-                if isinstance(error, BrokenProcessPool):
-                    return sorted(running.values())
-                index = running.pop(future)
-                if error is not None and not isinstance(error, Exception):
-                    error = AuditError(f"the job ended with {type(error).__name__}.")
-                yield index, None if error else future.result(), error
+            future = ended.get()
+            error = future.exception()
+            if isinstance(error, BrokenProcessPool):
+                return sorted(running.values())
+            index = running.pop(future)
+            if error is not None and not isinstance(error, Exception):
+                error = AuditError(f"the job ended with {type(error).__name__}.")
+            yield index, None if error else future.result(), error
         finished = True
         return []
     finally:
