@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -69,7 +69,9 @@ def sigma_for(epsilon: float, delta: float, rate: float, steps: int) -> float:
         one = dp_accounting.PoissonSampledDpEvent(rate, dp_accounting.GaussianDpEvent(sigma))
         return dp_accounting.SelfComposedDpEvent(one, steps)
 
-    return float(dp_accounting.calibrate_dp_mechanism(lambda: PLDAccountant(), event, epsilon, delta))
+    # On a grid ten times as wide as the usual one ε comes out larger by a few parts in ten thousand, and much sooner.
+    accountant = partial(PLDAccountant, value_discretization_interval=1e-3)
+    return float(dp_accounting.calibrate_dp_mechanism(accountant, event, epsilon, delta))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vestige.canonical import canonical_json, digest
@@ -39,11 +39,13 @@ def exact(value: Any) -> Any:
 
 
 @given(mappings, mappings)
+@settings(max_examples=50)
 def test_keys_are_equal_exactly_when_the_parts_are(one, other):
     assert (digest("k", one) == digest("k", other)) == (exact(one) == exact(other))
 
 
 @given(mappings)
+@settings(max_examples=50)
 def test_order_of_keys_does_not_count_and_text_is_json(parts):
     backwards = dict(reversed(parts.items()))
     assert digest("k", backwards) == digest("k", parts)

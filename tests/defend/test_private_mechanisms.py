@@ -126,6 +126,7 @@ def test_mechanisms_that_cannot_be_meant(kind: str, options: dict[str, Any], wor
         ("Laplace", math.nan, "finite"),
         ("Laplace", "twelve", "number"),
         ("Laplace", [[1.0], [1.0, 2.0]], "unequal"),
+        ("Laplace", 2**53 + 1, "gaps"),
         ("DiscreteLaplace", 1.5, "whole numbers"),
         ("DiscreteLaplace", 2.0**63, "whole numbers"),
     ],

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from vestige.defend.answers.private_prediction import AnswerLedger, PrivateAnswers, PrivatePrediction, composed
-from vestige.defend.private import accounting, ledger
+from vestige.defend.private import ledger
+from vestige.defend.private.accounting import Account
+from vestige.defend.private.budget import BudgetSpent, PrivacyBudget
+from vestige.defend.private.budget_rules import Accounting
 from vestige.defend.tickets import Tickets
 from vestige.errors import ConfigError, ModelError
 from vestige.target import Access, Outputs
@@ -49,14 +54,46 @@ def test_the_ledger_counts_distinct_queries_and_stops_at_the_limit() -> None:
     ask(slice(50, 100))
     assert answers.ledger.count == 100
     claim = defence.claim(answers.ledger.count, classes=10)
-    again = accounting.Account(ledger.composed(claim.ledger), claim.adjacency).epsilon(claim.delta)
-    assert again == pytest.approx(claim.epsilon, rel=1e-3)  # whoever reads the ledger accounts for the same
     assert claim is not None
     assert claim.epsilon == pytest.approx(39.90, abs=0.01)
     with pytest.raises(ModelError, match="allows 100 distinct queries"):
         ask(slice(90, 101))
     assert answers.ledger.count == 100
     assert np.array_equal(ask(slice(0, 60)), first)
+
+
+def test_a_query_keeps_its_first_answer_whatever_the_model_says_later() -> None:
+    answers = PrivateAnswers(PrivatePrediction(epsilon=8.0), AnswerLedger())
+    x = np.arange(50)[:, None]
+    before, after = np.tile([9.0, 0.0, 0.0], (50, 1)), np.tile([0.0, 9.0, 0.0], (50, 1))
+    first = answers.apply(Outputs("logits", before), Tickets(x, b"key")).values
+    assert (first == 0).mean() > 0.9
+    assert np.array_equal(answers.apply(Outputs("logits", after), Tickets(x, b"key")).values, first)
+    # Within a batch too: doubles that tickets do not tell apart are one query, and get one answer.
+    close = np.array([[1.0 + 1e-12], [1.0]])
+    twice = PrivateAnswers(PrivatePrediction(epsilon=8.0), AnswerLedger(1))
+    one, other = twice.apply(Outputs("logits", np.array([[9.0, 0.0], [0.0, 9.0]])), Tickets(close, b"key")).values
+    assert one == other
+    assert twice.ledger.count == 1
+
+
+@pytest.mark.parametrize("way", ["filter", "planned"])
+def test_a_budget_pays_for_answers(tmp_path: Path, way: Accounting) -> None:
+    pytest.importorskip("dp_accounting")
+    claim = PrivatePrediction(epsilon=0.25, answers=10).claim(None, 10)
+    assert claim is not None
+    again = Account(ledger.composed(claim.ledger), claim.adjacency).epsilon(claim.delta)
+    assert again == pytest.approx(claim.epsilon, rel=1e-3)  # whoever reads the ledger accounts for the same
+    assert ledger.steps(claim.ledger) == 10
+    budget = PrivacyBudget(
+        path=tmp_path / "budget.jsonl", epsilon=4.0, delta=1e-6, dataset="toy", adjacency="replace_one", accounting=way
+    )
+    budget.reserve(claim, purpose="answers").commit()
+    assert 0.2 < budget.spent() < 0.6
+    if way == "planned":
+        assert 4 * budget.spent() == pytest.approx(claim.epsilon, rel=1e-3)
+    with pytest.raises(BudgetSpent):
+        budget.reserve(PrivatePrediction(epsilon=1.0, answers=10).claim(None, 10), purpose="more of them")
 
 
 @pytest.mark.parametrize(("answers", "epsilon"), [(10, 1.7), (100, 6.0), (1000, 24.0)])

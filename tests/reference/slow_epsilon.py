@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from statistics import NormalDist
 
 import numpy as np
-from scipy import integrate, optimize, stats
+from scipy import integrate, optimize, special, stats
+
+ONE = NormalDist()  # the law of single numbers, hundreds of times as fast as scipy's, which is for arrays
 
 HITS, ALARMS = 1.5, 3.0  # how far behind the origin the rounded region has its centre
 
@@ -28,7 +31,7 @@ def radius(error):
     def tail(far):
         def inside(z):
             room = far**2 - max(z + HITS, 0) ** 2
-            return stats.norm.pdf(z) * stats.norm.cdf(math.sqrt(room) - ALARMS) if room > 0 else 0.0
+            return ONE.pdf(z) * ONE.cdf(math.sqrt(room) - ALARMS) if room > 0 else 0.0
 
         return 1 - integrate.quad(inside, -9, far - HITS, points=[-HITS], limit=200, epsabs=1e-13)[0]
 
@@ -39,12 +42,14 @@ def joint_region(hits, members, alarms, nonmembers, delta, error, steps=3000):
     """The most private pair of rates that is not rejected: for each FPR on a grid, the smallest TPR allowed."""
     reach = radius(error)
     best_one = best_other = math.inf
-    for fpr in np.union1d(np.linspace(0, 1, steps + 1)[1:-1], np.geomspace(1e-7, 0.9, steps)):
-        second = max(stats.norm.isf(stats.binom.cdf(alarms, nonmembers, fpr)) + ALARMS, 0)
+    rates = np.union1d(np.linspace(0, 1, steps + 1)[1:-1], np.geomspace(1e-7, 0.9, steps))
+    unlikely = stats.norm.isf(stats.binom.cdf(alarms, nonmembers, rates))
+    for fpr, deviate in zip(rates, unlikely, strict=True):
+        second = max(deviate + ALARMS, 0)
         if second >= reach:
             break
-        room = stats.norm.cdf(HITS - math.sqrt(reach**2 - second**2))  # how unlikely the hits may be
-        tpr = stats.beta.ppf(room, hits, members - hits + 1) if hits else 0.0
+        room = ONE.cdf(HITS - math.sqrt(reach**2 - second**2))  # how unlikely the hits may be
+        tpr = special.betaincinv(hits, members - hits + 1, room) if hits else 0.0
         best_one = min(best_one, _log(tpr - delta, fpr))
         best_other = min(best_other, _log(1 - fpr - delta, 1 - tpr))
     return max(best_one, best_other)
@@ -100,7 +105,7 @@ def gaussian_delta(mu):
 
     def delta(epsilon):
         near, far = mu / 2 - epsilon / mu, -mu / 2 - epsilon / mu
-        return max(float(stats.norm.cdf(near) - math.exp(epsilon + stats.norm.logcdf(far))), 0.0)
+        return max(float(special.ndtr(near) - math.exp(epsilon + special.log_ndtr(far))), 0.0)
 
     return delta
 

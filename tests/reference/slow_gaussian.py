@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 from scipy import integrate, stats
+
+ONE = NormalDist()  # the law of single numbers, hundreds of times as fast as scipy's, which is for arrays
 
 
 def gdp_delta(mu, epsilon):
@@ -13,7 +16,7 @@ def gdp_delta(mu, epsilon):
     cross = epsilon / mu + mu / 2
 
     def excess(x):
-        return stats.norm.pdf(x - mu) - math.exp(epsilon) * stats.norm.pdf(x)
+        return ONE.pdf(x - mu) - math.exp(epsilon) * ONE.pdf(x)
 
     return integrate.quad(excess, cross, max(cross, mu) + 12, epsabs=0, epsrel=1e-10, limit=500)[0]
 
@@ -60,7 +63,7 @@ def noncentral_t_cdf(t, freedom, shift):
     spread = stats.chi(freedom, scale=1 / math.sqrt(freedom))
     low, high = spread.ppf(1e-13), spread.isf(1e-13)
     return integrate.quad(
-        lambda s: spread.pdf(s) * stats.norm.cdf(t * s - shift), low, high, epsrel=1e-11, epsabs=1e-13, limit=400
+        lambda s: spread.pdf(s) * ONE.cdf(t * s - shift), low, high, epsrel=1e-11, epsabs=1e-13, limit=400
     )[0]
 
 
@@ -68,6 +71,6 @@ def separates(mu, members, nonmembers):
     """P(every member's draw of N(μ, 1) exceeds every non-member's of N(0, 1)), over the largest non-member."""
 
     def at(x):
-        return nonmembers * stats.norm.pdf(x) * stats.norm.cdf(x) ** (nonmembers - 1) * stats.norm.sf(x - mu) ** members
+        return nonmembers * ONE.pdf(x) * ONE.cdf(x) ** (nonmembers - 1) * ONE.cdf(mu - x) ** members
 
     return integrate.quad(at, -12, 12, epsabs=1e-13, limit=800, points=list(np.linspace(-3, 6, 10)))[0]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from statistics import NormalDist
 
 import numpy as np
-from scipy import integrate, stats
+from scipy import integrate, special, stats
+
+ONE = NormalDist()  # the law of single numbers, hundreds of times as fast as scipy's, which is for arrays
 
 
 def tail(right, canaries, guesses, mu):
@@ -15,9 +18,9 @@ def tail(right, canaries, guesses, mu):
     surer = stats.foldnorm(centre)
 
     def at(cut):
-        mass = surer.sf(cut)
-        order = stats.beta.pdf(mass, guesses + 1, canaries - guesses) * surer.pdf(cut)
-        return order * stats.binom.sf(right - 1, guesses, stats.norm.sf(cut - centre) / mass)
+        mass = special.ndtr(centre - cut) + special.ndtr(-centre - cut)
+        order = stats.beta.pdf(mass, guesses + 1, canaries - guesses) * (ONE.pdf(cut - centre) + ONE.pdf(cut + centre))
+        return order * special.bdtrc(right - 1, guesses, special.ndtr(centre - cut) / mass)
 
     if guesses == canaries:
         return float(stats.binom.sf(right - 1, guesses, stats.norm.cdf(centre)))

@@ -152,24 +152,25 @@ class _Reweighted:
     """The ROC curve of one model's scores when records count several times or not at all."""
 
     curve: Roc
-    block: NDArray[np.int64]
-    member: NDArray[np.bool_]
+    sides: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]
+    """Of the members and of the others, which records they are and at which step of the curve each counts."""
 
     @classmethod
     def of(cls, judged: Judged) -> _Reweighted:
         curve = judged.curve
         ascending = curve.thresholds[-2::-1]
         block = len(ascending) - np.searchsorted(ascending, judged.scores)
-        return cls(curve, block, judged.member)
+        rows = (np.flatnonzero(judged.member), np.flatnonzero(~judged.member))
+        return cls(curve, tuple((own, block[own]) for own in rows))
 
     def tprs(self, weights: Array, fprs: Sequence[float]) -> list[float]:
         number = len(self.curve.thresholds)
-        counts = [
-            np.cumsum(np.bincount(self.block[side], weights=weights[side], minlength=number)).astype(np.int64)
-            for side in (self.member, ~self.member)
-        ]
-        drawn = Roc(self.curve.thresholds, *counts)
-        return [float(drawn.tpr[drawn.vertex_at(fpr)]) for fpr in fprs]
+        hits, alarms = (
+            np.bincount(block, weights=weights[rows], minlength=number).cumsum().astype(np.int64)
+            for rows, block in self.sides
+        )
+        drawn = Roc(self.curve.thresholds, hits, alarms)
+        return [float(hits[drawn.vertex_at(fpr)] / drawn.members) for fpr in fprs]
 
 
 def _correlation(one: Array, other: Array) -> float:

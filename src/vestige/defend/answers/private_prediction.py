@@ -25,10 +25,13 @@ class PrivatePrediction(Unfitted):
 
     ``epsilon``: of every distinct query. ``answers``: how many distinct queries are answered at most in all that a
     claim is made for; None: without limit, and then nothing is claimed. ``delta``: of that claim. A query that was
-    answered before is answered the same again, by its ticket, and costs nothing. The answers are (ε, δ)-differentially
-    private under replacement of one training record, whatever the training; the weights are not, nor is a second way of
-    asking. ε adds up fast: 100 answers at ε = 1 are worth ε ≈ 40. Warner 1965, "Randomized Response", JASA, for k
-    classes as in Kairouz, Bonawitz & Ramage 2016, "Discrete Distribution Estimation under Local Privacy", ICML.
+    answered before is answered the same again, whatever the model says by then, and costs nothing. The answers are
+    (ε, δ)-differentially private under replacement of one training record, whatever the training; the weights are not,
+    nor is a second way of asking. ε adds up fast: 100 answers at ε = 1 are worth ε ≈ 40. What was answered is
+    remembered as long as the served model lives: one that is started anew counts from nothing, and spends as much
+    again, which a `vestige.defend.PrivacyBudget` for replace_one can keep count of. Warner 1965, "Randomized Response",
+    JASA, for k classes as in Kairouz, Bonawitz & Ramage 2016, "Discrete Distribution Estimation under Local Privacy",
+    ICML.
     """
 
     guarantee: ClassVar[Guarantee] = "G2"
@@ -100,30 +103,37 @@ class PrivatePrediction(Unfitted):
 
 
 class AnswerLedger:
-    """Counts distinct queries, so that a claim can be made for what was answered, and no more is answered than allowed.
+    """Remembers every query's first answer and gives no other, so that a claim can be made for what was answered.
 
-    ``limit``: the most distinct queries; None: any number. Keeps one 64-bit keyed hash of each query.
+    ``limit``: the most distinct queries; None: any number. Queries that differ by less than tickets can tell are one:
+    would each get an answer of its own by the same draws, two classes of the model could be told apart by them.
+    Keeps one 64-bit keyed hash and the answer of each query.
     """
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
-        self._seen: set[int] = set()
+        self._given: dict[int, int] = {}
 
     @property
     def count(self) -> int:
         """How many distinct queries were answered."""
-        return len(self._seen)
+        return len(self._given)
 
-    def charge(self, tickets: Tickets) -> None:
-        """Count a batch before it is answered; raises ModelError, and counts nothing, where it would be too many."""
-        new = set(tickets.digests.tolist()) - self._seen
-        if self.limit is not None and self.count + len(new) > self.limit:
+    def settle(self, tickets: Tickets, answers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the answer that each query of a batch gets: its first, which for a new query is that of ``answers``.
+
+        Raises ModelError, and remembers nothing, where there would be too many.
+        """
+        asked = tickets.digests.tolist()
+        new = len(set(asked).difference(self._given))
+        if self.limit is not None and self.count + new > self.limit:
             raise ModelError(
                 f"The privacy budget allows {self.limit} distinct queries; {self.count} were answered, and this batch "
-                f"brings {len(new)} more.",
+                f"brings {new} more.",
                 hint="Ask again only what was asked before, or raise 'answers' and accept a larger ε.",
             )
-        self._seen |= new
+        first = self._given.setdefault
+        return np.array([first(query, answer) for query, answer in zip(asked, answers.tolist(), strict=True)], np.int64)
 
 
 class PrivateAnswers:
@@ -144,14 +154,12 @@ class PrivateAnswers:
                 hint="Put it before label_only, and in front of a classifier with scores.",
             )
         classes = outputs.values.shape[1]
-        self.ledger.charge(tickets)
         draws = tickets.uniform(2, "private_prediction")
         other = (draws[:, 1] * (classes - 1)).astype(np.int64)
         label = outputs.values.argmax(1).astype(np.int64)
         # The others are the classes after the label, round and round, each as likely.
-        return Outputs(
-            "labels", np.where(draws[:, 0] < self.defence.keeps(classes), label, (label + 1 + other) % classes)
-        )
+        drawn = np.where(draws[:, 0] < self.defence.keeps(classes), label, (label + 1 + other) % classes)
+        return Outputs("labels", self.ledger.settle(tickets, drawn))
 
 
 @lru_cache(maxsize=64)

@@ -10,8 +10,8 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ from vestige.privacy_claim import Adjacency
 
 ORDERS = (*(1 + k / 10 for k in range(1, 100)), *range(11, 64), *(2**k for k in range(6, 11)))
 """Rényi orders; with much noise the best one is far beyond the usual 63."""
+WHOLE = tuple(order for order in ORDERS if order == int(order))
+"""Orders at which a cost is quickly found, and a little larger."""
 LEAST_NOISE = 0.3
 """Below this noise multiplier a loss distribution has too many values to be worth counting: ε is Rényi's."""
 LARGEST = 20.0
@@ -39,12 +41,13 @@ class Account:
     """What one event, or a composition of them, costs; ``adjacency``: what two neighbouring data sets are.
 
     ``grid``: how wide the steps are in which privacy losses are counted. The headline ``epsilon`` is that of privacy
-    loss distributions; ``renyi`` is looser and must never be below it.
+    loss distributions; ``renyi`` is looser and must never be below it. ``orders``: those that it looks at.
     """
 
     event: Any
     adjacency: Adjacency = "add_remove"
     grid: float = FINE
+    orders: tuple[float, ...] = ORDERS
 
     def epsilon(self, delta: float) -> float:
         """Return ε at this δ, by privacy loss distributions unless there is too little noise for them."""
@@ -85,12 +88,7 @@ class Account:
 
     @cached_property
     def _pld(self) -> Any:
-        accounts = library()
-        from dp_accounting.pld import PLDAccountant
-
-        return PLDAccountant(self._relation(accounts), value_discretization_interval=self.grid).compose(
-            expanded(self.event)
-        )
+        return _losses(_Asked(repr(self.event), self._relation(library()), self.grid, self.event))
 
     @cached_property
     def _renyi(self) -> Any:
@@ -98,11 +96,29 @@ class Account:
         from dp_accounting.rdp import RdpAccountant
 
         with quiet():
-            return RdpAccountant(list(ORDERS), self._relation(accounts)).compose(expanded(self.event))
+            return RdpAccountant(list(self.orders), self._relation(accounts)).compose(expanded(self.event))
 
     def _relation(self, accounts: Any) -> Any:
         kinds = accounts.NeighboringRelation
         return kinds.ADD_OR_REMOVE_ONE if self.adjacency == "add_remove" else kinds.REPLACE_ONE
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """An event, known by its text: compositions hold lists, which have no hash."""
+
+    text: str
+    relation: Any
+    grid: float
+    event: Any = field(compare=False)
+
+
+@lru_cache(maxsize=4)  # what a search for noise ends with is what a claim asks about next
+def _losses(asked: _Asked) -> Any:
+    from dp_accounting.pld import PLDAccountant
+
+    accountant = PLDAccountant(asked.relation, value_discretization_interval=asked.grid)
+    return accountant.compose(expanded(asked.event))
 
 
 def opacus_epsilon(history: list[tuple[float, float, int]], delta: float) -> float:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from vestige.defend.private.accounting import CLOSE, FINE, LEAST_NOISE, Account
+from vestige.defend.private.accounting import CLOSE, FINE, LEAST_NOISE, WHOLE, Account
 from vestige.errors import ConfigError
 
 COARSE = 1e-3
@@ -32,7 +32,9 @@ def noise_for(epsilon: float, delta: float, event_of: Callable[[float], Any]) ->
         return lambda noise: beyond(Account(event_of(noise), grid=grid).epsilon(delta))
 
     # Rényi's ε is cheap and never below the exact one, so its σ is an upper end, and a close one.
-    high = _upper(lambda noise: beyond(Account(event_of(noise)).renyi(delta)), f"({epsilon:g}, {delta:g})")
+    high = _upper(
+        lambda noise: beyond(Account(event_of(noise), orders=WHOLE).renyi(delta)), f"({epsilon:g}, {delta:g})"
+    )
     return _least(by(FINE), _least(by(COARSE), high))
 
 

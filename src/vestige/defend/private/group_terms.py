@@ -132,7 +132,8 @@ def sampled(
 
     No group spends more than its budget, and each to two thousandths as much, but for one that comes into every batch.
     The central limit says how rates and noise hang together, μ = q √(T (e^(1/σ²) − 1)); each group's μ is moved until
-    the exact accountant agrees, on a coarse grid first. Raises ConfigError where batches are all records, which leaves nothing to choose.
+    the exact accountant agrees, on a coarse grid first. Raises ConfigError where batches are all records, which leaves
+    nothing to choose.
     """
     if rate >= 1:
         raise ConfigError(

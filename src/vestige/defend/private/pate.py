@@ -183,7 +183,7 @@ class PATE:
         """Return the ε that these (Q, classes) votes cost, which is less than the claim's where teachers agree.
 
         ``answered``: which of them were answered, by default all. The figure depends on the members: it is for their
-        owner alone and must not be published, as no claim may be made of it. Not for lnmax.
+        owner alone and must not be published, as no claim may be made of it.
         """
         from vestige.defend.private.votes_seen import seen_cost
 

@@ -77,7 +77,9 @@ class AnyVotes:
 @lru_cache(maxsize=64)
 def _noise(votes: AnyVotes, epsilon: float) -> float:
     if not votes.gaussian:
-        return min(2 * votes.answers / epsilon, noise_for(epsilon, votes.delta, votes.event))
+        summed = 2 * votes.answers / epsilon
+        summed = grown(summed, lambda noise: 2 * votes.answers / noise <= epsilon)
+        return min(summed, noise_for(epsilon, votes.delta, votes.event))
     least = votes.strength(1.0) * float(library().get_sigma_gaussian(epsilon, votes.delta))
     # The library's search ends within its tolerance, on either side.
     return grown(least, lambda noise: votes.epsilon(noise) <= epsilon)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -107,6 +108,7 @@ def auc_law(mu: float, members: int, nonmembers: int) -> tuple[float, float]:
     return mean, math.sqrt(variance)
 
 
+@lru_cache(maxsize=256)  # a ceiling hangs on the number of canaries alone, and is the same for many audits
 def mu_from_auc(auc: float, members: int, nonmembers: int, *, confidence: float) -> float:
     """Return the smallest μ ≥ 0 under which an AUC of at least ``auc`` is not too unlikely."""
     z = float(scipy.special.ndtri(max(confidence, NORMAL_LAW_FROM)))
@@ -121,6 +123,7 @@ def mu_from_auc(auc: float, members: int, nonmembers: int, *, confidence: float)
     return float(scipy.optimize.brentq(excess, 0.0, math.sqrt(2) * float(scipy.special.ndtri(reached)), xtol=1e-12))
 
 
+@lru_cache(maxsize=256)
 def noncentrality(t: float, freedom: int, *, confidence: float) -> float:
     """Return the smallest non-centrality ≥ 0 under which a t of at least ``t`` is not too unlikely."""
     t = min(t, LARGEST_T)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -265,13 +266,16 @@ def shares(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:
     return tuple(float(weight) for weight in given / given.sum())
 
 
+@lru_cache(maxsize=256)
 def ranks(records: int, looks: int) -> NDArray[np.int64]:
     """Return how many of ``records`` may be above the threshold at each look: none, then a geometric grid."""
     if looks == 0:
         return np.zeros(0, np.int64)
     last = min(max(WIDEST * records, 1.0), records - 1.0)
     grid = np.geomspace(min(FEWEST, last), last, looks - 1) if last >= 1 else np.zeros(0)
-    return np.unique(np.append(0, np.rint(grid).astype(np.int64)))
+    found = np.unique(np.append(0, np.rint(grid).astype(np.int64)))
+    found.flags.writeable = False
+    return found
 
 
 def by_rank(members: Array, nonmembers: Array, seed: int) -> NDArray[np.bool_]:
